@@ -1,0 +1,211 @@
+//! Watches the packets of an admitted connection pass by, and remembers the few facts that say how it went.
+//!
+//! It changes nothing and holds nothing back, with one exception: a second CONNECT, which could name somebody else.
+
+use super::connack::{self, Connack};
+use super::connect::Violation;
+use super::frame::{Frames, Piece};
+use super::{PacketType, Version};
+use compact_str::CompactString;
+
+/// The packets of one connection after its CONNECT, both ways.
+#[derive(Debug)]
+pub struct Session {
+    version: Version,
+    keep_alive: u16,
+    client: Frames,
+    broker: Frames,
+    facts: Facts,
+    /// A CONNACK or DISCONNECT that came in pieces, up to [`MAX_CAPTURE`] bytes of it. Empty otherwise.
+    partial: Partial,
+}
+
+/// What is known of a session so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The code of the broker's CONNACK, 0 for success; `None` before there was one.
+    pub connack: Option<u8>,
+    /// The client identifier that the broker assigned.
+    pub assigned_client_id: Option<CompactString>,
+    /// The reason code of the client's DISCONNECT; 0 where it has none (always in 3.x).
+    pub client_disconnect: Option<u8>,
+    /// The reason code of the broker's DISCONNECT (5).
+    pub broker_disconnect: Option<u8>,
+}
+
+/// The most that is held of one packet which came in pieces, in bytes. A larger CONNACK passes unread.
+const MAX_CAPTURE: usize = 4096;
+
+#[derive(Debug, Default)]
+struct Partial {
+    from_client: Vec<u8>,
+    from_broker: Vec<u8>,
+}
+
+impl Session {
+    /// A session of a client whose CONNECT named this version and Keep Alive (in seconds).
+    pub fn new(version: Version, keep_alive: u16) -> Session {
+        Session {
+            version,
+            keep_alive,
+            client: Frames::default(),
+            broker: Frames::default(),
+            facts: Facts::default(),
+            partial: Partial::default(),
+        }
+    }
+
+    /// Watches bytes from the client, which follow its CONNECT.
+    ///
+    /// # Errors
+    /// A second CONNECT begins in these bytes \[MQTT-3.1.0-2\]: they must not be passed on.
+    pub fn from_client(&mut self, mut chunk: &[u8]) -> Result<(), Violation> {
+        while let Some(piece) = self.client.next(&mut chunk) {
+            match PacketType::of(piece.first_byte) {
+                PacketType::CONNECT if piece.begins => return Err(Violation::SecondConnect),
+                PacketType::DISCONNECT => {
+                    if let Some(packet) = assemble(&mut self.partial.from_client, piece) {
+                        self.facts.client_disconnect = Some(disconnect_reason(packet));
+                        self.partial.from_client = Vec::new();
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches bytes from the broker.
+    pub fn from_broker(&mut self, mut chunk: &[u8]) {
+        while let Some(piece) = self.broker.next(&mut chunk) {
+            let packet_type = PacketType::of(piece.first_byte);
+            let first_connack = packet_type == PacketType::CONNACK && self.facts.connack.is_none();
+            if !first_connack && packet_type != PacketType::DISCONNECT {
+                continue;
+            }
+            let Some(packet) = assemble(&mut self.partial.from_broker, piece) else { continue };
+            if first_connack {
+                if let Some(Connack { code, assigned_client_id, server_keep_alive, .. }) =
+                    connack::read(packet, self.version)
+                {
+                    self.facts.connack = Some(code);
+                    self.facts.assigned_client_id = assigned_client_id.map(CompactString::from);
+                    self.keep_alive = server_keep_alive.unwrap_or(self.keep_alive);
+                }
+            } else {
+                self.facts.broker_disconnect = Some(disconnect_reason(packet));
+            }
+            self.partial.from_broker = Vec::new();
+        }
+    }
+
+    /// The Keep Alive that holds, in seconds: the broker's where it sent one \[MQTT-3.1.2-21\], else the client's.
+    /// 0 means that there is none.
+    pub fn keep_alive(&self) -> u16 {
+        self.keep_alive
+    }
+
+    /// What is known so far.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// The whole packet that this piece ends, from the piece alone where it can be, else from what was held before.
+fn assemble<'a>(held: &'a mut Vec<u8>, piece: Piece<'a>) -> Option<&'a [u8]> {
+    if piece.begins && piece.ends {
+        return Some(piece.bytes);
+    }
+    if piece.begins {
+        held.clear();
+    }
+    let room = MAX_CAPTURE - held.len().min(MAX_CAPTURE);
+    held.extend_from_slice(piece.bytes.get(..room).unwrap_or(piece.bytes));
+    piece.ends.then_some(held.as_slice())
+}
+
+/// The reason code of a DISCONNECT, which leaves it out when it is 0. \[section 3.14.2.1\]
+fn disconnect_reason(packet: &[u8]) -> u8 {
+    packet.get(2).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONNACK: &[u8] = b"\x20\x0c\x01\x00\x09\x12\x00\x03abc\x13\x00\x1e";
+
+    fn session() -> Session {
+        Session::new(Version::V5, 60)
+    }
+
+    #[test]
+    fn facts_of_a_whole_session_are_kept() {
+        let mut session = session();
+        session.from_broker(CONNACK);
+        session.from_client(b"\xc0\x00\x30\x03\x00\x01a\xe0\x01\x04").expect("no second CONNECT");
+        session.from_broker(b"\xd0\x00\xe0\x02\x8b\x00");
+        let expected = Facts {
+            connack: Some(0),
+            assigned_client_id: Some("abc".into()),
+            client_disconnect: Some(4),
+            broker_disconnect: Some(0x8B),
+        };
+        assert_eq!(session.facts(), &expected);
+        assert_eq!(session.keep_alive(), 30);
+    }
+
+    #[test]
+    fn facts_do_not_depend_on_how_the_bytes_are_cut() {
+        let mut session = session();
+        for byte in [CONNACK, b"\xe0\x02\x8e\x00"].concat() {
+            session.from_broker(&[byte]);
+        }
+        for byte in b"\xe0\x01\x04" {
+            session.from_client(&[*byte]).expect("no second CONNECT");
+        }
+        assert_eq!(session.facts().assigned_client_id.as_deref(), Some("abc"));
+        assert_eq!(session.facts().broker_disconnect, Some(0x8E));
+        assert_eq!(session.facts().client_disconnect, Some(4));
+        assert_eq!(session.partial.from_broker.capacity() + session.partial.from_client.capacity(), 0);
+    }
+
+    #[test]
+    fn a_disconnect_without_a_reason_is_normal() {
+        let mut session = session();
+        session.from_client(b"\xe0\x00").expect("no second CONNECT");
+        assert_eq!(session.facts().client_disconnect, Some(0));
+    }
+
+    #[test]
+    fn an_auth_exchange_may_come_before_the_connack() {
+        let mut session = session();
+        session.from_broker(b"\xf0\x02\x18\x00");
+        assert_eq!(session.facts().connack, None);
+        session.from_broker(b"\x20\x03\x00\x87\x00");
+        assert_eq!(session.facts().connack, Some(0x87));
+    }
+
+    #[test]
+    fn a_second_connect_is_caught_at_its_first_byte() {
+        let mut session = session();
+        assert_eq!(session.from_client(b"\xc0\x00\x10"), Err(Violation::SecondConnect));
+    }
+
+    #[test]
+    fn a_byte_that_looks_like_a_connect_inside_a_packet_is_not_one() {
+        let mut session = session();
+        assert_eq!(session.from_client(b"\x30\x04\x00\x01"), Ok(()));
+        assert_eq!(session.from_client(b"\x10\x10\xc0\x00"), Ok(()));
+    }
+
+    #[test]
+    fn a_huge_connack_is_not_held() {
+        let mut session = session();
+        session.from_broker(b"\x20\xff\xff\xff\x7f");
+        for _ in 0..100 {
+            session.from_broker(&[0; 1000]);
+        }
+        assert_eq!(session.partial.from_broker.len(), MAX_CAPTURE);
+    }
+}
