@@ -1,3 +1,6 @@
 //! mqtt-bouncer keeps bad clients away from an MQTT broker.
 
+pub mod admission;
+pub mod bouncer;
+pub mod clock;
 pub mod wire;
