@@ -3,4 +3,5 @@
 pub mod admission;
 pub mod bouncer;
 pub mod clock;
+pub mod net;
 pub mod wire;

@@ -1,0 +1,12 @@
+//! Sockets and streams: accept, read, relay, dial, close. Knows no ban, no configuration and no metric.
+
+pub mod linger;
+pub mod listener;
+pub mod options;
+pub mod relay;
+mod scratch;
+pub mod slots;
+pub mod stop;
+pub mod upstream;
+
+pub use scratch::read_some;

@@ -1,0 +1,30 @@
+//! What is set on every connection's socket.
+
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Socket options of a TCP connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TcpOptions {
+    /// Probe a silent peer after this long, then every third of it, and give it up after the third probe that it does
+    /// not answer; `None` never probes.
+    pub keepalive: Option<Duration>,
+}
+
+impl TcpOptions {
+    /// Sets the options, and TCP_NODELAY: MQTT packets are small, and nobody waits for the next one.
+    ///
+    /// # Errors
+    /// The peer has gone already, as a rule.
+    pub fn apply(&self, socket: &TcpStream) -> io::Result<()> {
+        socket.set_nodelay(true)?;
+        if let Some(idle) = self.keepalive {
+            let interval = (idle / 3).max(Duration::from_secs(1));
+            let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3);
+            SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+        }
+        Ok(())
+    }
+}
