@@ -3,5 +3,8 @@
 pub mod admission;
 pub mod bouncer;
 pub mod clock;
+pub mod metrics;
 pub mod net;
+pub mod proxy;
+pub mod telemetry;
 pub mod wire;

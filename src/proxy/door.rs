@@ -1,0 +1,117 @@
+//! A listener at work: takes connections off the queue and gives each a task of its own.
+
+use super::{Proxy, connection};
+use crate::net::listener::Listener;
+use crate::net::options::TcpOptions;
+use crate::net::relay::Limits;
+use crate::net::slots::{Slot, Slots};
+use crate::net::stop::Stop;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One listener, as its connections see it.
+#[derive(Debug)]
+pub struct Door {
+    name: Arc<str>,
+    settings: ArcSwap<DoorSettings>,
+    slots: Slots,
+}
+
+/// What can be set for one listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoorSettings {
+    /// How long a client may take to send its CONNECT.
+    pub connect_timeout: Duration,
+    /// The largest CONNECT, in bytes.
+    pub max_connect_size: usize,
+    /// How many connections may live at once; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// What happens to a client whose address is banned.
+    pub on_banned_peer: OnBannedPeer,
+    /// When a session is given up.
+    pub limits: Limits,
+    /// Options of the clients' connections.
+    pub tcp: TcpOptions,
+}
+
+/// What happens to a client whose address is banned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBannedPeer {
+    /// Its CONNECT is read and answered, so that it learns why.
+    Connack,
+    /// It is closed at once.
+    Close,
+    /// It is reset at once.
+    Reset,
+}
+
+impl Door {
+    /// A door with this name and these settings.
+    pub fn new(name: Arc<str>, settings: DoorSettings) -> Door {
+        let slots = Slots::new(settings.max_connections);
+        Door { name, settings: ArcSwap::from_pointee(settings), slots }
+    }
+
+    /// The listener's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The settings that hold for a connection that begins now.
+    pub fn settings(&self) -> Arc<DoorSettings> {
+        self.settings.load_full()
+    }
+
+    /// Changes the settings for connections to come. Those that live keep theirs.
+    pub fn adjust(&self, settings: DoorSettings) {
+        self.slots.resize(settings.max_connections);
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Accepts until `close` is raised. Whoever waited in the queue by then is still served, unless another door
+    /// listens on the same socket.
+    pub async fn keep(self: Arc<Self>, proxy: Arc<Proxy>, listener: Arc<Listener>, close: Stop) {
+        let accept = async {
+            loop {
+                let slot = self.slot().await;
+                let (socket, peer) = listener.accept().await;
+                self.admit(&proxy, socket, peer, slot);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = close.raised() => {}
+            () = accept => {}
+        }
+        if let Some(last) = Arc::into_inner(listener) {
+            last.stop_queueing();
+            while let Some((slot, (socket, peer))) = self.slots.try_take().zip(last.try_accept()) {
+                self.admit(&proxy, socket, peer, slot);
+            }
+        }
+    }
+
+    async fn slot(&self) -> Slot {
+        if let Some(slot) = self.slots.try_take() {
+            return slot;
+        }
+        let max_connections = self.settings.load().max_connections;
+        tracing::warn!(listener = %self.name, max_connections, "listener is full; new connections wait");
+        self.slots.take().await
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        proxy: &Arc<Proxy>,
+        socket: tokio::net::TcpStream,
+        peer: std::net::SocketAddr,
+        slot: Slot,
+    ) {
+        let (door, shared) = (Arc::clone(self), Arc::clone(proxy));
+        proxy.connections.spawn(async move {
+            connection::serve(&shared, &door, socket, peer).await;
+            drop(slot);
+        });
+    }
+}

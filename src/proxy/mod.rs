@@ -1,0 +1,38 @@
+//! One connection, from accept to end: the only place where sockets, MQTT and the ban list meet.
+
+mod connection;
+mod door;
+mod gate;
+mod refusal;
+mod route;
+mod shown;
+
+pub use door::{Door, DoorSettings, OnBannedPeer};
+pub use refusal::Answers;
+pub use route::{Route, Routes};
+
+use crate::bouncer::Bouncer;
+use crate::metrics::Metrics;
+use crate::net::stop::Stop;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Who may enter.
+    pub bouncer: Bouncer,
+    /// Where the admitted go.
+    pub routes: ArcSwap<Routes>,
+    /// How refusals are worded.
+    pub answers: ArcSwap<Answers>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Raised when nobody is to be admitted any more.
+    pub draining: Stop,
+    /// Raised when those inside are to leave.
+    pub stop: Stop,
+    /// Every live connection is a task of this one.
+    pub connections: TaskTracker,
+}
