@@ -1,10 +1,34 @@
-//! mqtt-bouncer keeps bad clients away from an MQTT broker.
+//! mqtt-bouncer keeps bad clients away from an MQTT broker: a reverse proxy that reads one packet, decides, and from
+//! then on moves bytes.
+//!
+//! # The rooms
+//! | room | what it does | what it knows |
+//! |---|---|---|
+//! | [`admission`] | decides who may enter | nothing but its arguments: no I/O, no clock |
+//! | [`wire`] | turns bytes into packets and back | nothing but its arguments |
+//! | [`net`] | accepts, reads, dials, relays, closes | sockets; no ban, no configuration |
+//! | [`bouncer`] | the handle to the ban list | [`admission`] and the [`clock`] |
+//! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
+//! | [`config`] | reads the file, compares two of them | every room's settings |
+//! | [`app`] | builds, runs, reloads, drains | everything |
+//!
+//! `tests/layering.rs` holds this table to the code.
+//!
+//! # The life of a connection
+//! A listener ([`net::listener`]) accepts it and a task of its own serves it ([`proxy`]): it reads the CONNECT under a
+//! deadline and a limit ([`wire::mqtt::connect`]), asks the list ([`bouncer`]), and either answers with the CONNACK
+//! that the client's version understands and closes so that the client can read it ([`net::linger`]), or dials a
+//! broker ([`net::upstream`]), replays what it has read, and relays both ways until somebody ends it
+//! ([`net::relay`]). When it refuses, not one byte has reached the broker.
 
 pub mod admission;
+pub mod app;
 pub mod bouncer;
 pub mod clock;
+pub mod config;
 pub mod metrics;
 pub mod net;
 pub mod proxy;
+pub mod signal;
 pub mod telemetry;
 pub mod wire;

@@ -1,0 +1,354 @@
+//! Wires the rooms together and lives the life of the process: build, run, reload, drain.
+
+use crate::admission::{As, Ban, Terms, Timestamp};
+use crate::bouncer::Bouncer;
+use crate::clock::Clock;
+use crate::config::{BanConfig, Config, ConfigError, ListenerConfig, Orders, diff};
+use crate::metrics::Metrics;
+use crate::net::listener::Listener;
+use crate::net::stop::Stop;
+use crate::net::upstream::{Upstream, UpstreamSettings};
+use crate::proxy::{Door, Proxy, Route, Routes};
+use crate::signal::{Signal, Signals};
+use crate::telemetry::{Chain, Telemetry};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+/// The proxy, listening.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    proxy: Arc<Proxy>,
+    telemetry: Telemetry,
+    open: HashMap<Arc<str>, OpenDoor>,
+}
+
+/// A door that is open, and what closes it.
+#[derive(Debug)]
+struct OpenDoor {
+    door: Arc<Door>,
+    listener: Arc<Listener>,
+    close: Stop,
+}
+
+/// The proxy cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {addr} (listener \"{listener}\")")]
+pub struct ListenError {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Where it was to listen.
+    pub addr: SocketAddr,
+    /// Why it cannot.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A reload that changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A listener that it asks for cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl App {
+    /// Binds every listener and accepts connections from then on. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A listener cannot be bound; then none is.
+    pub fn start(config: Config, clock: Clock, telemetry: Telemetry) -> Result<App, ListenError> {
+        let sockets = bind_all(&config.listeners, &HashMap::new())?;
+        let proxy = Arc::new(Proxy {
+            bouncer: Bouncer::new(clock),
+            routes: ArcSwap::from_pointee(routes(&config)),
+            answers: ArcSwap::from_pointee(config.answers),
+            metrics: Arc::new(Metrics::default()),
+            draining: Stop::default(),
+            stop: Stop::default(),
+            connections: TaskTracker::new(),
+        });
+        let mut app = App { config, proxy, telemetry, open: HashMap::new() };
+        app.ban(&app.config.bans);
+        for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
+            app.open(listener, socket);
+        }
+        Ok(app)
+    }
+
+    /// Where a listener listens.
+    pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
+        self.open.get(listener).map(|open| open.listener.local_addr())
+    }
+
+    /// The ban list.
+    pub fn bouncer(&self) -> &Bouncer {
+        &self.proxy.bouncer
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.proxy.metrics
+    }
+
+    /// The config that runs.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Serves until a signal ends it. Reads the file at `path` again when a signal asks for that.
+    pub async fn run(mut self, path: &Path, signals: &mut Signals) {
+        let mut report = Report::new(self.config.stats_interval);
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Reload => {
+                        self.reload_file(path);
+                        report = Report::new(self.config.stats_interval);
+                    }
+                    Signal::Drain => break,
+                },
+                () = report.due() => report.write(&self.proxy.metrics, &self.telemetry),
+            }
+        }
+        let impatience = async { while signals.next().await != Signal::Drain {} };
+        self.drain(impatience).await;
+    }
+
+    /// Reads the file again and applies it. A file that cannot be used changes nothing and is logged.
+    fn reload_file(&mut self, path: &Path) {
+        let reloaded =
+            Config::load(path).map_err(ReloadError::from).and_then(|config| Ok(self.reload(config)?));
+        match reloaded {
+            Ok(orders) => log_reload(&orders),
+            Err(ReloadError::Config(ConfigError::Mistakes(mistakes))) => {
+                for mistake in &mistakes {
+                    error!(%mistake, "config file is not used");
+                }
+            }
+            Err(cause) => error!(error = %Chain(&cause), "config file is not used"),
+        }
+    }
+
+    /// Changes over to another config. No session of a listener that stays is touched; sessions of one that goes live
+    /// on.
+    ///
+    /// # Errors
+    /// A listener cannot be bound; then nothing has changed.
+    pub fn reload(&mut self, config: Config) -> Result<Orders, ListenError> {
+        let orders = diff(&self.config, &config);
+        // All that can fail comes first.
+        let closing = orders
+            .close
+            .iter()
+            .filter_map(|name| Some((self.bind_of(name)?, Arc::clone(&self.open.get(name)?.listener))));
+        let sockets = bind_all(&orders.open, &closing.collect())?;
+
+        for name in &orders.close {
+            self.close(name);
+        }
+        for (listener, socket) in orders.open.iter().cloned().zip(sockets) {
+            self.open(listener, socket);
+        }
+        for listener in &orders.keep {
+            if let Some(open) = self.open.get(&listener.name) {
+                open.door.adjust(listener.door.clone());
+            }
+        }
+        self.ban(&orders.ban);
+        for who in &orders.lift {
+            self.proxy.bouncer.lift(who);
+        }
+        self.proxy.routes.store(Arc::new(routes(&config)));
+        self.proxy.answers.store(Arc::new(config.answers));
+        self.telemetry.adjust(config.log);
+        self.config = config;
+        Ok(orders)
+    }
+
+    /// Admits nobody any more, lets the sessions go on for the drain timeout or until `impatience` completes, and
+    /// ends those that are left.
+    pub async fn drain(mut self, impatience: impl Future<Output = ()>) {
+        let (proxy, patience) = (Arc::clone(&self.proxy), self.config.drain_timeout);
+        proxy.draining.raise();
+        for name in
+            self.config.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect::<Vec<_>>()
+        {
+            self.close(&name);
+        }
+        proxy.connections.close();
+        info!(sessions = proxy.metrics.live_sessions(), timeout = ?patience, "draining");
+        tokio::select! {
+            () = proxy.connections.wait() => {}
+            () = tokio::time::sleep(patience) => {}
+            () = impatience => {}
+        }
+        let left = proxy.metrics.live_sessions();
+        proxy.stop.raise();
+        if timeout(LAST_PATIENCE, proxy.connections.wait()).await.is_err() {
+            warn!(connections = proxy.metrics.live_connections(), "connections did not end in time");
+        }
+        write_totals(&proxy.metrics);
+        info!(cut_off = left, "stopped");
+    }
+
+    fn bind_of(&self, name: &str) -> Option<SocketAddr> {
+        self.config.listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.bind)
+    }
+
+    fn open(&mut self, config: ListenerConfig, listener: Arc<Listener>) {
+        let ListenerConfig { name, door, .. } = config;
+        info!(listener = %name, address = %listener.local_addr(), "listening");
+        let (door, close) = (Arc::new(Door::new(Arc::clone(&name), door)), Stop::default());
+        tokio::spawn(Arc::clone(&door).keep(Arc::clone(&self.proxy), Arc::clone(&listener), close.clone()));
+        self.open.insert(name, OpenDoor { door, listener, close });
+    }
+
+    fn close(&mut self, name: &str) {
+        if let Some(OpenDoor { listener, close, .. }) = self.open.remove(name) {
+            info!(listener = name, address = %listener.local_addr(), "no longer listening");
+            // The door then holds the socket alone, and serves whoever waits in its queue.
+            drop(listener);
+            close.raise();
+        }
+    }
+
+    fn ban(&self, bans: &[BanConfig]) {
+        let now = self.proxy.bouncer.clock().now();
+        let expired = bans.iter().filter(|ban| !ban.until.is_after(now)).count();
+        if expired > 0 {
+            warn!(expired, "bans in the config file have expired and hold nobody");
+        }
+        for ban in bans {
+            self.proxy.bouncer.ban(in_force(ban, now));
+        }
+    }
+}
+
+/// How long connections may take to notice that they are to end.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+fn in_force(ban: &BanConfig, now: Timestamp) -> Ban {
+    let BanConfig { who, by, reason, at, until } = ban.clone();
+    Ban { who, terms: Terms { by, reason, at: at.unwrap_or(now), until } }
+}
+
+fn routes(config: &Config) -> Routes {
+    let upstream = |settings: &UpstreamSettings| Upstream::new(settings.clone());
+    let rules = config.routes.iter().filter_map(|route| {
+        let settings = config.upstreams.get(&route.upstream)?;
+        Some(Route { versions: route.versions.clone(), upstream: upstream(settings) })
+    });
+    Routes { rules: rules.collect(), default: upstream(&config.upstream) }
+}
+
+/// Binds every address, or none. `closing` are sockets, by the address that was asked for, that are about to be given
+/// up: one of those that listens on the right address is used again, so that nobody in its queue is lost.
+fn bind_all(
+    listeners: &[ListenerConfig],
+    closing: &HashMap<SocketAddr, Arc<Listener>>,
+) -> Result<Vec<Arc<Listener>>, ListenError> {
+    let bind = |config: &ListenerConfig| {
+        if let Some(socket) = closing.get(&config.bind).filter(|_| config.bind.port() != 0) {
+            return Ok(Arc::clone(socket));
+        }
+        let neighbour = closing.values().find(|socket| socket.local_addr().port() == config.bind.port());
+        let socket = match (Listener::bind(config.bind), neighbour) {
+            (Err(error), Some(neighbour)) if error.kind() == io::ErrorKind::AddrInUse => {
+                Listener::bind_beside(config.bind, neighbour)
+            }
+            (bound, _) => bound,
+        };
+        let failed = |source| ListenError { listener: Arc::clone(&config.name), addr: config.bind, source };
+        socket.map(Arc::new).map_err(failed)
+    };
+    listeners.iter().map(bind).collect()
+}
+
+fn log_reload(orders: &Orders) {
+    for change in &orders.changes {
+        info!(change, "config changed");
+    }
+    for option in &orders.after_restart {
+        warn!(option, "takes effect at the next start");
+    }
+    info!(
+        options = orders.changes.len(),
+        banned = orders.ban.len(),
+        lifted = orders.lift.len(),
+        "config file is in use"
+    );
+}
+
+/// Writes the totals from time to time, and how many lines were held back.
+struct Report {
+    stats: Option<Duration>,
+    next_stats: Option<Instant>,
+    suppressed: tokio::time::Interval,
+}
+
+impl Report {
+    fn new(stats: Option<Duration>) -> Report {
+        let next_stats = stats.map(|period| Instant::now() + period);
+        Report { stats, next_stats, suppressed: interval(Duration::from_secs(10)) }
+    }
+
+    async fn due(&mut self) {
+        let stats = async {
+            match self.next_stats {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stats => {}
+            _ = self.suppressed.tick() => {}
+        }
+    }
+
+    fn write(&mut self, metrics: &Metrics, telemetry: &Telemetry) {
+        let lines = telemetry.take_suppressed();
+        if lines > 0 {
+            warn!(lines, "log lines about single connections were held back");
+        }
+        if self.next_stats.is_some_and(|at| at <= Instant::now()) {
+            write_totals(metrics);
+            self.next_stats = self.stats.map(|period| Instant::now() + period);
+        }
+    }
+}
+
+fn write_totals(metrics: &Metrics) {
+    info!(
+        connections = metrics.connections.value(),
+        live_connections = metrics.live_connections(),
+        live_sessions = metrics.live_sessions(),
+        outcomes = metrics.outcomes(),
+        bytes_to_broker = metrics.bytes_to_broker.value(),
+        bytes_to_client = metrics.bytes_to_client.value(),
+        "totals"
+    );
+}
+
+/// Logs what the process starts with.
+pub fn log_start(app: &App) {
+    let count = |kind| app.bouncer().count(kind);
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        clientid_bans = count(As::ClientId),
+        username_bans = count(As::Username),
+        peerhost_bans = count(As::PeerHost),
+        "mqtt-bouncer has started"
+    );
+}

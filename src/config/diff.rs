@@ -1,0 +1,140 @@
+//! From the config that runs and the one that is to run: what to do. Pure.
+
+use super::file::{BanConfig, Config, ListenerConfig};
+use crate::admission::Who;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What a reload has to do.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Orders {
+    /// Listeners to stop: they are gone from the file, or listen elsewhere from now on.
+    pub close: Vec<Arc<str>>,
+    /// Listeners to start: they are new in the file, or listen elsewhere from now on.
+    pub open: Vec<ListenerConfig>,
+    /// Listeners that stay, with settings that may have changed.
+    pub keep: Vec<ListenerConfig>,
+    /// Bans that are new, or have changed.
+    pub ban: Vec<BanConfig>,
+    /// Bans that are gone from the file.
+    pub lift: Vec<Who>,
+    /// What changed, one line each, for the log: `listener.mqtt.connect_timeout: "10s" -> "5s"`.
+    pub changes: Vec<String>,
+    /// Options that changed and take effect at the next start only.
+    pub after_restart: Vec<&'static str>,
+}
+
+/// Compares the config that runs with the one that is to run.
+pub fn diff(old: &Config, new: &Config) -> Orders {
+    let mut orders = Orders { changes: changed_settings(old, new), ..Orders::default() };
+    diff_listeners(old, new, &mut orders);
+    diff_bans(old, new, &mut orders);
+    if old.worker_threads != new.worker_threads {
+        orders.after_restart.push("node.worker_threads");
+    }
+    if old.log.format != new.log.format {
+        orders.after_restart.push("log.format");
+    }
+    orders
+}
+
+fn changed_settings(old: &Config, new: &Config) -> Vec<String> {
+    let keys: std::collections::BTreeSet<_> = old.settings.keys().chain(new.settings.keys()).collect();
+    let describe = |key: &String| match (old.settings.get(key), new.settings.get(key)) {
+        (Some(was), Some(is)) if was != is => Some(format!("{key}: {was} -> {is}")),
+        (Some(was), None) => Some(format!("{key}: {was} -> gone")),
+        (None, Some(is)) => Some(format!("{key}: new, {is}")),
+        _ => None,
+    };
+    keys.into_iter().filter_map(describe).collect()
+}
+
+fn diff_listeners(old: &Config, new: &Config, orders: &mut Orders) {
+    let binds: HashMap<_, _> = old.listeners.iter().map(|listener| (&listener.name, listener.bind)).collect();
+    let stays = |listener: &ListenerConfig| binds.get(&listener.name) == Some(&listener.bind);
+    (orders.keep, orders.open) = new.listeners.iter().cloned().partition(stays);
+    let kept: HashSet<_> = orders.keep.iter().map(|listener| &listener.name).collect();
+    let gone = old.listeners.iter().filter(|listener| !kept.contains(&listener.name));
+    orders.close = gone.map(|listener| Arc::clone(&listener.name)).collect();
+}
+
+fn diff_bans(old: &Config, new: &Config, orders: &mut Orders) {
+    let was: HashMap<_, _> = old.bans.iter().map(|ban| (&ban.who, ban)).collect();
+    let is: HashSet<_> = new.bans.iter().map(|ban| &ban.who).collect();
+    orders.ban = new.bans.iter().filter(|ban| was.get(&ban.who) != Some(ban)).cloned().collect();
+    orders.lift = old.bans.iter().map(|ban| &ban.who).filter(|who| !is.contains(who)).cloned().collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let text = format!("{text}\n[upstream]\nservers = [\"127.0.0.1:1884\"]\n");
+        Config::parse("test.toml", &text).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+    }
+
+    fn listener(name: &str, port: u16, more: &str) -> String {
+        format!("[[listener]]\nname = \"{name}\"\nbind = \"127.0.0.1:{port}\"\n{more}\n")
+    }
+
+    fn names(listeners: &[ListenerConfig]) -> Vec<&str> {
+        listeners.iter().map(|listener| &*listener.name).collect()
+    }
+
+    #[test]
+    fn nothing_is_to_be_done_when_nothing_changed() {
+        let config = config(&listener("a", 1, "[[ban]]\nas = \"clientid\"\nwho = \"x\""));
+        let orders = diff(&config, &config);
+        assert_eq!(Orders { keep: config.listeners.clone(), ..Orders::default() }, orders);
+    }
+
+    #[test]
+    fn listeners_are_opened_closed_moved_and_adjusted() {
+        let old =
+            config(&[listener("stays", 1, ""), listener("moves", 2, ""), listener("goes", 3, "")].concat());
+        let new = config(
+            &[
+                listener("moves", 5, ""),
+                listener("comes", 3, ""),
+                listener("stays", 1, "max_connections = 7"),
+            ]
+            .concat(),
+        );
+        let orders = diff(&old, &new);
+        assert_eq!(names(&orders.open), ["moves", "comes"]);
+        assert_eq!(names(&orders.keep), ["stays"]);
+        assert_eq!(orders.close, ["moves".into(), "goes".into()]);
+        assert_eq!(orders.keep[0].door.max_connections, 7);
+        assert!(
+            orders.changes.contains(&"listener.stays.max_connections: 100000 -> 7".to_owned()),
+            "{:?}",
+            orders.changes
+        );
+        assert!(
+            orders.changes.contains(&"listener.moves.bind: \"127.0.0.1:2\" -> \"127.0.0.1:5\"".to_owned())
+        );
+    }
+
+    #[test]
+    fn bans_are_added_changed_and_lifted() {
+        let ban = |who: &str, reason: &str| {
+            format!("[[ban]]\nas = \"clientid\"\nwho = \"{who}\"\nreason = \"{reason}\"\n")
+        };
+        let old =
+            config(&[listener("a", 1, ""), ban("same", ""), ban("changed", "old"), ban("gone", "")].concat());
+        let new =
+            config(&[listener("a", 1, ""), ban("new", ""), ban("changed", "new"), ban("same", "")].concat());
+        let orders = diff(&old, &new);
+        let banned: Vec<_> = orders.ban.iter().map(|ban| ban.who.to_string()).collect();
+        assert_eq!(banned, ["new", "changed"]);
+        assert_eq!(orders.lift, [Who::ClientId("gone".into())]);
+    }
+
+    #[test]
+    fn what_a_running_process_cannot_change_is_said() {
+        let old = config(&listener("a", 1, ""));
+        let new = config(&listener("a", 1, "[node]\nworker_threads = 3\n[log]\nformat = \"json\""));
+        assert_eq!(diff(&old, &new).after_restart, ["node.worker_threads", "log.format"]);
+    }
+}

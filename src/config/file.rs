@@ -1,0 +1,360 @@
+//! Every option, its default and its rules.
+
+use super::document::{Notes, Section};
+use super::error::{ConfigError, Mistake};
+use super::units;
+use crate::admission::{As, Timestamp, Until, Who};
+use crate::net::options::TcpOptions;
+use crate::net::relay::{IdleTimeout, Limits};
+use crate::net::upstream::{Server, UpstreamSettings};
+use crate::proxy::{Answers, DoorSettings, OnBannedPeer};
+use crate::telemetry::{LogFormat, LogSettings};
+use crate::wire::mqtt::Version;
+use crate::wire::mqtt::connack::ReturnCode;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use toml::de::DeTable;
+use tracing::level_filters::LevelFilter;
+
+/// What runs: a file that was read and found to be right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[node] worker_threads`; `None` for one per core.
+    pub worker_threads: Option<NonZeroUsize>,
+    /// `[node] drain_timeout`: how long sessions may go on after SIGTERM.
+    pub drain_timeout: Duration,
+    /// `[[listener]]`, in the order of the file; at least one.
+    pub listeners: Vec<ListenerConfig>,
+    /// `[upstream]`: where everybody goes whom no route takes elsewhere.
+    pub upstream: UpstreamSettings,
+    /// `[upstreams.NAME]`: more groups of brokers.
+    pub upstreams: BTreeMap<String, UpstreamSettings>,
+    /// `[[route]]`, in the order of the file.
+    pub routes: Vec<RouteConfig>,
+    /// `[banned]`: how banned clients are told.
+    pub answers: Answers,
+    /// `[[ban]]`, in the order of the file.
+    pub bans: Vec<BanConfig>,
+    /// `[log]`.
+    pub log: LogSettings,
+    /// `[log] stats_interval`: how often the totals are logged; `None` for never.
+    pub stats_interval: Option<Duration>,
+    /// Every option but the bans, with the value that holds, as it is written: `listener.mqtt.bind` →
+    /// `"0.0.0.0:1883"`.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// One `[[listener]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// Its name; no two have the same.
+    pub name: Arc<str>,
+    /// Where it listens; port 0 takes any free port.
+    pub bind: SocketAddr,
+    /// How it treats its connections.
+    pub door: DoorSettings,
+}
+
+/// One `[[route]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// For clients of these versions.
+    pub versions: Vec<Version>,
+    /// The group of brokers, one of [`Config::upstreams`].
+    pub upstream: String,
+}
+
+/// One `[[ban]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanConfig {
+    /// Whom it names; no two name the same.
+    pub who: Who,
+    /// Who made it.
+    pub by: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
+    /// When it was made; when the file does not say, the moment it is read.
+    pub at: Option<Timestamp>,
+    /// When it ends.
+    pub until: Until,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or has mistakes: all of them.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Config::parse(&path.display().to_string(), &text).map_err(ConfigError::Mistakes)
+    }
+
+    /// Reads and checks the text of a file; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// All mistakes, in the order of the text.
+    pub fn parse(file: &str, text: &str) -> Result<Config, Vec<Mistake>> {
+        let notes = Notes::new(file, text);
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            notes.mistake(error.span().map_or(0, |span| span.start), "", error.message());
+        }
+        // Half a document would be full of mistakes that are none.
+        let config = if errors.is_empty() { read(&notes, document.get_ref()) } else { None };
+        let (mistakes, settings) = notes.into_parts();
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(Config { settings, ..config }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+/// Reads the whole file. Everything is read before anything is given up, so that every mistake is noted.
+fn read(notes: &Notes<'_>, document: &DeTable<'_>) -> Option<Config> {
+    let root = Section::root(notes, document);
+    let node = root.section("node");
+    let worker_threads = node.number("worker_threads", "0", 0..1025);
+    let drain_timeout = node.duration("drain_timeout", "\"30s\"", Duration::ZERO);
+    node.finish();
+
+    let listeners = read_listeners(&root);
+    let upstream = read_upstream(root.section("upstream"));
+    let groups = root.section("upstreams");
+    let group_names = groups.names();
+    let upstreams = read_upstreams(&groups);
+    let routes = read_routes(&root, &group_names);
+    let answers = read_answers(root.section("banned"));
+    let bans = read_bans(&root);
+    let log = read_log(root.section("log"));
+    root.finish();
+
+    let (log, stats_interval) = log?;
+    Some(Config {
+        worker_threads: NonZeroUsize::new(usize::try_from(worker_threads?).ok()?),
+        drain_timeout: drain_timeout?,
+        listeners: listeners?,
+        upstream: upstream?,
+        upstreams: upstreams?,
+        routes: routes?,
+        answers: answers?,
+        bans: bans?,
+        log,
+        stats_interval,
+        settings: BTreeMap::new(),
+    })
+}
+
+fn read_listeners(root: &Section<'_, '_>) -> Option<Vec<ListenerConfig>> {
+    let sections = root.sections("listener");
+    if sections.is_empty() {
+        root.mistake("listener", "is missing; expected at least one [[listener]]");
+    }
+    let (mut names, mut binds) = (HashMap::new(), HashMap::new());
+    let read = |(index, mut section): (usize, Section<'_, '_>)| {
+        let listener = read_listener(&mut section);
+        if let Some(listener) = &listener {
+            if let Some(other) = names.insert(Arc::clone(&listener.name), index) {
+                section.wrong("name", format!("is taken by listener[{other}]; expected a name of its own"));
+            }
+            let is_fixed = listener.bind.port() != 0;
+            if let Some(other) = is_fixed.then(|| binds.insert(listener.bind, index)).flatten() {
+                section
+                    .wrong("bind", format!("is taken by listener[{other}]; expected an address of its own"));
+            }
+        }
+        section.finish();
+        listener
+    };
+    all(sections.into_iter().enumerate().map(read))
+}
+
+fn read_listener(section: &mut Section<'_, '_>) -> Option<ListenerConfig> {
+    let name: Option<Name> = section.required("name", "a name, e.g. \"mqtt\"");
+    if let Some(Name(name)) = &name {
+        section.label(Some(format!("listener.{name}")));
+    }
+    let _: Option<()> = section.choice("type", "\"tcp\"", &[("tcp", ())]);
+    let bind: Option<Bind> = section.required("bind", "IP:PORT, e.g. \"0.0.0.0:1883\"");
+    let on_banned_peer = section.choice(
+        "on_banned_peer",
+        "\"connack\"",
+        &[("connack", OnBannedPeer::Connack), ("close", OnBannedPeer::Close), ("reset", OnBannedPeer::Reset)],
+    );
+    let connect_timeout = section.duration("connect_timeout", "\"10s\"", MILLISECOND);
+    let max_connect_size = section.size("max_connect_size", "\"64KB\"", 64..(1 << 28) + 5);
+    let max_connections = section.number("max_connections", "100000", 1..100_000_001);
+    let idle = section.parsed::<Idle>("idle_timeout", "\"off\"");
+    let half_close = section.duration("half_close_timeout", "\"30s\"", MILLISECOND);
+    let keepalive = section.duration_or_off("tcp_keepalive", "\"1m\"", Duration::from_secs(1));
+    Some(ListenerConfig {
+        name: name?.0,
+        bind: bind?.0,
+        door: DoorSettings {
+            connect_timeout: connect_timeout?,
+            max_connect_size: usize::try_from(max_connect_size?).ok()?,
+            max_connections: usize::try_from(max_connections?).ok()?,
+            on_banned_peer: on_banned_peer?,
+            limits: Limits { idle: idle?.0, half_close: half_close? },
+            tcp: TcpOptions { keepalive: keepalive?.on() },
+        },
+    })
+}
+
+fn read_upstream(section: Section<'_, '_>) -> Option<UpstreamSettings> {
+    let servers = section.list::<Server>("servers", "at least one \"IP:PORT\" or \"NAME:PORT\"");
+    let connect_timeout = section.duration("connect_timeout", "\"5s\"", MILLISECOND);
+    let keepalive = section.duration_or_off("tcp_keepalive", "\"1m\"", Duration::from_secs(1));
+    section.finish();
+    Some(UpstreamSettings {
+        servers,
+        connect_timeout: connect_timeout?,
+        tcp: TcpOptions { keepalive: keepalive?.on() },
+    })
+}
+
+fn read_upstreams(section: &Section<'_, '_>) -> Option<BTreeMap<String, UpstreamSettings>> {
+    all(section.named_sections().into_iter().map(|(name, group)| Some((name, read_upstream(group)?))))
+}
+
+fn read_routes(root: &Section<'_, '_>, upstreams: &[String]) -> Option<Vec<RouteConfig>> {
+    all(root.sections("route").into_iter().map(|section| {
+        let versions = section.list::<VersionName>("protocol", "at least one of \"3.1\", \"3.1.1\", \"5\"");
+        let upstream: Option<String> = section.required("upstream", "the NAME of an [upstreams.NAME]");
+        if let Some(name) = upstream.as_ref().filter(|name| !upstreams.contains(name)) {
+            section.wrong("upstream", format!("is no group of brokers; expected the NAME of an [upstreams.NAME], e.g. [upstreams.{name}]"));
+        }
+        section.finish();
+        Some(RouteConfig { versions: versions.into_iter().map(|version| version.0).collect(), upstream: upstream? })
+    }))
+}
+
+fn read_answers(section: Section<'_, '_>) -> Option<Answers> {
+    let v3_banned = section.choice(
+        "v3_return_code",
+        "5",
+        &[
+            ("2", ReturnCode::BadClientId),
+            ("3", ReturnCode::ServiceUnavailable),
+            ("4", ReturnCode::BadUserNamePassword),
+            ("5", ReturnCode::NotAuthorized),
+        ],
+    );
+    let tell_reason = section.switch("tell_reason", "false");
+    section.finish();
+    Some(Answers { v3_banned: v3_banned?, tell_reason: tell_reason? })
+}
+
+fn read_bans(root: &Section<'_, '_>) -> Option<Vec<BanConfig>> {
+    let mut seen = HashMap::new();
+    all(root.sections("ban").into_iter().enumerate().map(|(index, mut section)| {
+        // A list of a million bans is compared ban by ban, not option by option.
+        section.label(None);
+        let kind: Option<As> = section.required("as", "one of clientid, username, peerhost");
+        let name: Option<String> = section.required("who", "whom to ban");
+        let who = kind.zip(name).and_then(|(kind, name)| {
+            Who::new(kind, &name).map_err(|problem| section.wrong("who", problem)).ok()
+        });
+        let by = section.optional("by").unwrap_or_else(|| "config".to_owned());
+        let reason: String = section.optional("reason").unwrap_or_default();
+        let at = section.optional("at");
+        let until = section.optional("until").unwrap_or(Until::Infinity);
+        if let Some(other) = who.as_ref().and_then(|who| seen.insert(who.clone(), index)) {
+            section.wrong("who", format!("is banned already by ban[{other}]; expected one ban for each"));
+        }
+        section.finish();
+        Some(BanConfig { who: who?, by: by.into(), reason: reason.into(), at, until })
+    }))
+}
+
+fn read_log(section: Section<'_, '_>) -> Option<(LogSettings, Option<Duration>)> {
+    let level = section.choice(
+        "level",
+        "\"info\"",
+        &[
+            ("error", LevelFilter::ERROR),
+            ("warn", LevelFilter::WARN),
+            ("info", LevelFilter::INFO),
+            ("debug", LevelFilter::DEBUG),
+            ("trace", LevelFilter::TRACE),
+        ],
+    );
+    let format: Option<LogFormat> = section.parsed("format", "\"text\"");
+    let lines = section.number("max_connection_lines", "100", 0..1_000_001);
+    let stats_interval = section.duration_or_off("stats_interval", "\"1m\"", Duration::from_secs(1));
+    section.finish();
+    let max_connection_lines = NonZeroU32::new(u32::try_from(lines?).ok()?);
+    Some((LogSettings { level: level?, format: format?, max_connection_lines }, stats_interval?.on()))
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// All of them, or none; each is read before that is known.
+fn all<T, C: FromIterator<T>>(items: impl Iterator<Item = Option<T>>) -> Option<C> {
+    items.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// A name that can stand in a log line, a metric's label and a key of the file.
+struct Name(Arc<str>);
+
+impl FromStr for Name {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Name, &'static str> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+            Ok(Name(text.into()))
+        } else {
+            Err("is not a name; expected 1 to 64 letters, digits, \"-\" and \"_\"")
+        }
+    }
+}
+
+struct Bind(SocketAddr);
+
+impl FromStr for Bind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Bind, &'static str> {
+        text.parse()
+            .map(Bind)
+            .map_err(|_| "is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"")
+    }
+}
+
+struct Idle(IdleTimeout);
+
+impl FromStr for Idle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Idle, String> {
+        match text {
+            "off" => Ok(Idle(IdleTimeout::Off)),
+            "keep_alive" => Ok(Idle(IdleTimeout::KeepAlive)),
+            _ => match units::duration(text) {
+                Ok(Duration::ZERO) => Err("is too short; expected \"off\" or at least \"1ms\"".to_owned()),
+                Ok(limit) => Ok(Idle(IdleTimeout::After(limit))),
+                Err(problem) => Err(format!("{problem}, \"off\", or \"keep_alive\"")),
+            },
+        }
+    }
+}
+
+struct VersionName(Version);
+
+impl FromStr for VersionName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<VersionName, &'static str> {
+        let version = Version::ALL.into_iter().find(|version| version.as_str() == text);
+        version.map(VersionName).ok_or("is no MQTT version; expected \"3.1\", \"3.1.1\" or \"5\"")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+use super::*;
+
+const MINIMAL: &str =
+    "[[listener]]\nname = \"mqtt\"\nbind = \"0.0.0.0:1883\"\n[upstream]\nservers = [\"127.0.0.1:1884\"]\n";
+
+fn parse(text: &str) -> Config {
+    Config::parse("test.toml", text).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    match Config::parse("test.toml", text) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_minimal_file_has_the_documented_defaults() {
+    let config = parse(MINIMAL);
+    let [listener] = &config.listeners[..] else { panic!("one listener") };
+    assert_eq!((&*listener.name, listener.bind.to_string().as_str()), ("mqtt", "0.0.0.0:1883"));
+    assert_eq!(listener.door.connect_timeout, Duration::from_secs(10));
+    assert_eq!(listener.door.max_connect_size, 65_536);
+    assert_eq!(listener.door.limits.idle, IdleTimeout::Off);
+    assert_eq!(config.upstream.connect_timeout, Duration::from_secs(5));
+    assert_eq!(config.drain_timeout, Duration::from_secs(30));
+    assert_eq!(config.answers, Answers { v3_banned: ReturnCode::NotAuthorized, tell_reason: false });
+    assert_eq!(config.settings["listener.mqtt.connect_timeout"], "\"10s\"");
+}
+
+#[test]
+fn every_mistake_is_found_in_one_go_in_the_order_of_the_file() {
+    let text = r#"
+[[listener]]
+name = "two words"
+bind = "0.0.0.0:99999"
+conect_timeout = "5s"
+max_connect_size = "64K"
+idle_timeout = "10"
+[[listener]]
+bind = 1883
+[upstream]
+servers = ["127.0.0.1", 7]
+connect_timeout = "0s"
+[[ban]]
+as = "ip"
+who = "x"
+[[ban]]
+as = "peerhost"
+who = "localhost"
+until = "tomorrow"
+[log]
+level = "loud"
+[nodes]
+"#;
+    let found = mistakes(text);
+    let expected = [
+        "test.toml:3: listener[0].name: \"two words\" is not a name; expected 1 to 64 letters, digits, \"-\" and \"_\"",
+        "test.toml:4: listener[0].bind: \"0.0.0.0:99999\" is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
+        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, on_banned_peer, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive",
+        "test.toml:6: listener[0].max_connect_size: \"64K\" is not a size; expected e.g. 65536, \"64KB\" or \"1MB\"",
+        "test.toml:7: listener[0].idle_timeout: \"10\" is not a duration; expected e.g. \"500ms\", \"10s\", \"1h30m\" or \"1w\", \"off\", or \"keep_alive\"",
+        "test.toml:8: listener[1].name: is missing; expected a name, e.g. \"mqtt\"",
+        "test.toml:9: listener[1].bind: 1883 is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
+        "test.toml:11: upstream.servers: \"127.0.0.1\" is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"",
+        "test.toml:11: upstream.servers: 7 is not a string; expected at least one \"IP:PORT\" or \"NAME:PORT\"",
+        "test.toml:12: upstream.connect_timeout: \"0s\" is too short; expected at least \"1ms\"",
+        "test.toml:14: ban[0].as: \"ip\" is not a kind of ban; expected one of clientid, username, peerhost",
+        "test.toml:18: ban[1].who: \"localhost\" is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"",
+        "test.toml:19: ban[1].until: \"tomorrow\" is not an end; expected \"infinity\", RFC 3339, e.g. \"2030-01-01T00:00:00+00:00\", or epoch seconds",
+        "test.toml:21: log.level: \"loud\" is unknown; expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+        "test.toml:22: nodes: is not an option; expected one of node, listener, upstream, upstreams, route, banned, ban, log",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn an_empty_file_says_what_it_lacks() {
+    let expected = [
+        "test.toml:1: listener: is missing; expected at least one [[listener]]",
+        "test.toml:1: upstream.servers: is missing; expected at least one \"IP:PORT\" or \"NAME:PORT\"",
+    ];
+    assert_eq!(mistakes(""), expected);
+}
+
+#[test]
+fn broken_toml_is_located() {
+    let found = mistakes("[[listener]]\nname = \"mqtt\n[upstream]\n");
+    assert!(found[0].starts_with("test.toml:2: "), "{found:?}");
+}
+
+#[test]
+fn tables_of_the_wrong_shape_are_told() {
+    let found = mistakes("listener = 3\nupstream = []\n[[node]]\n");
+    assert_eq!(found[0], "test.toml:1: listener: 3 is not an array of tables; expected [[listener]]");
+    assert!(
+        found.contains(&"test.toml:2: upstream: [] is not a table; expected [upstream]".to_owned()),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn names_and_addresses_are_used_once() {
+    let listener = "[[listener]]\nname = \"a\"\nbind = \"127.0.0.1:1\"\n";
+    let found = mistakes(&format!("{listener}{listener}[upstream]\nservers = [\"a:1\"]\n"));
+    assert_eq!(
+        found,
+        [
+            "test.toml:5: listener[1].name: \"a\" is taken by listener[0]; expected a name of its own",
+            "test.toml:6: listener[1].bind: \"127.0.0.1:1\" is taken by listener[0]; expected an address of its own",
+        ]
+    );
+}
+
+#[test]
+fn routes_lead_to_groups_that_exist() {
+    let text =
+        "[[route]]\nprotocol = [\"5\", \"3.1\"]\nupstream = \"new\"\n[upstreams.new]\nservers = [\"b:1\"]\n";
+    let config = parse(&format!("{MINIMAL}{text}"));
+    let route = RouteConfig { versions: vec![Version::V5, Version::V31], upstream: "new".into() };
+    assert_eq!(config.routes, [route]);
+
+    let text = "[[route]]\nprotocol = [\"4\"]\nupstream = \"none\"\n";
+    assert_eq!(
+        mistakes(&format!("{MINIMAL}{text}")),
+        [
+            "test.toml:7: route[0].protocol: \"4\" is no MQTT version; expected \"3.1\", \"3.1.1\" or \"5\"",
+            "test.toml:8: route[0].upstream: \"none\" is no group of brokers; expected the NAME of an [upstreams.NAME], e.g. [upstreams.none]",
+        ]
+    );
+}
+
+#[test]
+fn bans_are_read_with_every_field_and_form_of_time() {
+    let text = r#"
+[[ban]]
+as = "peerhost"
+who = "::ffff:192.0.2.7"
+by = "ops"
+reason = "scan"
+at = 2026-01-01T00:00:00Z
+until = 2030-01-01T08:00:00+08:00
+[[ban]]
+as = "clientid"
+who = "a/b c"
+until = 1893456000
+[[ban]]
+as = "username"
+who = "eve"
+until = "infinity"
+"#;
+    let config = parse(&format!("{MINIMAL}{text}"));
+    let until: Until = "2030-01-01T00:00:00Z".parse().expect("a moment");
+    let [scan, bot, eve] = &config.bans[..] else { panic!("three bans") };
+    assert_eq!((scan.who.to_string().as_str(), &*scan.by, &*scan.reason), ("192.0.2.7", "ops", "scan"));
+    assert_eq!((scan.at, scan.until), ("2026-01-01T00:00:00Z".parse().ok(), until));
+    assert_eq!((&*bot.by, bot.at, bot.until), ("config", None, until));
+    assert_eq!(eve.until, Until::Infinity);
+}
+
+#[test]
+fn the_same_name_is_banned_once() {
+    let ban = |who: &str| format!("[[ban]]\nas = \"peerhost\"\nwho = \"{who}\"\n");
+    let found = mistakes(&format!("{MINIMAL}{}{}", ban("10.0.0.1"), ban("::ffff:10.0.0.1")));
+    assert_eq!(
+        found,
+        [
+            "test.toml:11: ban[1].who: \"::ffff:10.0.0.1\" is banned already by ban[0]; expected one ban for each"
+        ]
+    );
+}
+
+#[test]
+fn a_long_value_is_cut_in_messages() {
+    let text = MINIMAL.replace("0.0.0.0:1883", &"x".repeat(1000));
+    assert!(mistakes(&text)[0].len() < 250);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "[a-z\\[\\]\"=\n.0-9 é]{0,200}") {
+        let _ = Config::parse("test.toml", &text);
+    }
+}
