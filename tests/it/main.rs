@@ -1,0 +1,11 @@
+//! The proxy in this process, between clients and brokers that are made of bytes.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+mod bad_input;
+mod harness;
+mod invariants;
+mod listeners;
+mod refusals;
+mod reload;
+mod sessions;
