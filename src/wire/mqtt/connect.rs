@@ -134,6 +134,12 @@ pub enum Violation {
         /// The field.
         field: Field,
     },
+    /// A string holds a control character or a noncharacter where brokers disagree on what that means.
+    #[error("{field} holds a control character")]
+    DiscouragedCharacter {
+        /// The field.
+        field: Field,
+    },
     /// A variable byte integer inside the packet is overlong or padded.
     #[error("variable byte integer in {field} is overlong or padded")]
     VariableByteInteger {
@@ -221,6 +227,7 @@ impl Violation {
             Violation::TrailingBytes { .. } => Some("MQTT-3.1.3-1"),
             Violation::SecondConnect => Some("MQTT-3.1.0-2"),
             Violation::RemainingLengthOverlong
+            | Violation::DiscouragedCharacter { .. }
             | Violation::TooLarge { .. }
             | Violation::UnknownProperty { .. }
             | Violation::MisplacedProperty { .. }
@@ -461,6 +468,11 @@ fn read_body(protocol: Protocol, size: usize, mut body: Cursor<'_>) -> Result<Co
     } else {
         None
     };
+    // Such a user name is legal where it is only discouraged; but of a 3.1 client mosquitto takes it for none, and what
+    // one reads as a name and the other as nobody must not pass.
+    if version == Version::V31 && username.is_some_and(|name| name.chars().any(is_discouraged)) {
+        return Err(Violation::DiscouragedCharacter { field: Field::Username });
+    }
     let password = if flags.password() && !absent(&body) {
         Some(body.binary().map_err(in_field(Field::Password))?)
     } else {
@@ -482,6 +494,12 @@ fn read_body(protocol: Protocol, size: usize, mut body: Cursor<'_>) -> Result<Co
         password,
         size,
     })
+}
+
+/// Control characters and Unicode's noncharacters, which section 1.5.3 of 3.1.1 says a string should not hold.
+fn is_discouraged(character: char) -> bool {
+    let code = u32::from(character);
+    character.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
 }
 
 fn read_will<'a>(version: Version, flags: Flags, body: &mut Cursor<'a>) -> Result<Will<'a>, Violation> {

@@ -361,6 +361,17 @@ fn strings_are_well_formed_utf8_without_nul() {
     assert_eq!(complete(&Parts::v5().payload(&[&odd]).bytes()).client_id.chars().count(), 5);
 }
 
+/// mosquitto lets a 3.1 client in as nobody when its user name holds one of these.
+#[test]
+fn a_username_that_brokers_read_differently_is_refused() {
+    for odd in ["a\u{1}", "\u{c}", "\u{7f}", "\u{9f}", "\u{fdd0}", "\u{fffe}", "\u{10ffff}"] {
+        let parts = |version| Parts::new(version).flags(0x82).payload(&[&text("dev"), &text(odd)]);
+        let expected = Violation::DiscouragedCharacter { field: Field::Username };
+        assert_breaks(&parts(Version::V31), expected, None);
+        assert_eq!(complete(&parts(V311).bytes()).username, Some(odd));
+    }
+}
+
 #[test]
 fn properties_that_are_wrong_are_refused() {
     use Field::{Properties, WillProperties};

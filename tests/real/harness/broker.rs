@@ -1,0 +1,65 @@
+//! Brokers to stand before.
+
+use super::process::Process;
+use super::{eventually, free_port, loopback};
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use tempfile::TempDir;
+
+/// mosquitto, with nothing in its memory.
+pub(crate) struct Broker {
+    process: Process,
+    pub(crate) addr: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Broker {
+    pub(crate) fn start() -> Broker {
+        Broker::start_at(loopback(free_port()))
+    }
+
+    pub(crate) fn start_at(addr: SocketAddr) -> Broker {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("mosquitto.conf");
+        let config = format!(
+            "listener {} {}\nallow_anonymous true\npersistence false\nlog_dest stderr\n",
+            addr.port(),
+            addr.ip()
+        );
+        fs::write(&file, config).expect("written");
+        let mut process = Process::start(10_000, ["mosquitto".as_ref(), "-c".as_ref(), file.as_os_str()]);
+        eventually("mosquitto to listen; tests/run installs it", || {
+            assert!(process.exit_status().is_none(), "mosquitto ended:\n{}", process.log.text());
+            TcpStream::connect(addr).is_ok()
+        });
+        Broker { process, addr, _folder: folder }
+    }
+
+    /// Ends it as a crash does; returns its whole log.
+    pub(crate) fn kill(mut self) -> Vec<String> {
+        self.process.kill();
+        self.process.log.complete()
+    }
+}
+
+/// A broker that nobody must come to.
+pub(crate) struct SilentBroker(TcpListener);
+
+impl SilentBroker {
+    pub(crate) fn start() -> SilentBroker {
+        let listener = TcpListener::bind(loopback(0)).expect("a free port");
+        listener.set_nonblocking(true).expect("open");
+        SilentBroker(listener)
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.0.local_addr().expect("bound")
+    }
+
+    /// Not even a connection was opened; the kernel keeps those that were closed, too.
+    pub(crate) fn assert_untouched(&self) {
+        let nobody = self.0.accept().expect_err("a connection to the broker");
+        assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
+    }
+}

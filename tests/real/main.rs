@@ -1,0 +1,23 @@
+//! The real binary between real clients and a real broker: what operators run, as they run it.
+//!
+//! `tests/run` installs what these tests need: mosquitto with its clients, Python with paho-mqtt, Node.js with MQTT.js.
+//! A test that misses one of them fails and says so.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and real processes are watched in real time"
+)]
+
+mod broker_restart;
+mod drain;
+mod harness;
+mod limits;
+mod reading;
+mod reload;
+mod rumqtt;
+mod strangers;
+mod suites;
