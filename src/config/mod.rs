@@ -1,6 +1,6 @@
 //! From one TOML file to what runs: read, checked in full, and compared with what runs already.
 //!
-//! The file is read twice removed from the program: [`document`] knows TOML and nothing of this program, [`file`] knows
+//! The file is read twice removed from the program: `document` knows TOML and nothing of this program, `file` knows
 //! every option, its default and its rules, and the other rooms only know their own settings. All mistakes of a file
 //! are found in one go.
 
