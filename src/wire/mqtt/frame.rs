@@ -75,7 +75,8 @@ impl Frames {
                     return None;
                 }
             }
-            if self.place == Place::Border {
+            // The bytes that lost the borders are the last piece: whoever watches for a packet's beginning must see it.
+            if matches!(self.place, Place::Border | Place::Lost) {
                 break;
             }
         }
@@ -134,6 +135,14 @@ mod tests {
         let (packets, frames) = packets([&b"\xc0\x00\x30\xff\xff\xff\xff"[..], b"\x01\xc0\x00"]);
         assert_eq!(packets, [b"\xc0\x00"]);
         assert!(frames.is_lost() && !frames.is_at_border());
+    }
+
+    #[test]
+    fn the_packet_that_loses_the_borders_is_seen_to_begin() {
+        let (mut frames, mut chunk) = (Frames::default(), &b"\x10\xff\xff\xff\xff\x01"[..]);
+        let piece = frames.next(&mut chunk).expect("its header");
+        assert!(piece.begins && !piece.ends && piece.first_byte == 0x10);
+        assert_eq!(frames.next(&mut chunk), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::connack::{self, Connack};
 use super::connect::Violation;
+use super::cursor::{VarInt, decode_var_int};
 use super::frame::{Frames, Piece};
 use super::{PacketType, Version};
 use compact_str::CompactString;
@@ -58,21 +59,22 @@ impl Session {
     /// Watches bytes from the client, which follow its CONNECT.
     ///
     /// # Errors
-    /// A second CONNECT begins in these bytes \[MQTT-3.1.0-2\]: they must not be passed on.
+    /// A second CONNECT begins in these bytes \[MQTT-3.1.0-2\], or nobody can say any more where a packet begins, and
+    /// one might follow unseen: they must not be passed on.
     pub fn from_client(&mut self, mut chunk: &[u8]) -> Result<(), Violation> {
         while let Some(piece) = self.client.next(&mut chunk) {
             match PacketType::of(piece.first_byte) {
                 PacketType::CONNECT if piece.begins => return Err(Violation::SecondConnect),
                 PacketType::DISCONNECT => {
                     if let Some(packet) = assemble(&mut self.partial.from_client, piece) {
-                        self.facts.client_disconnect = Some(disconnect_reason(packet));
+                        self.facts.client_disconnect = Some(disconnect_reason(packet, self.version));
                         self.partial.from_client = Vec::new();
                     }
                 }
                 _ => {}
             }
         }
-        Ok(())
+        if self.client.is_lost() { Err(Violation::RemainingLengthOverlong) } else { Ok(()) }
     }
 
     /// Watches bytes from the broker.
@@ -93,7 +95,7 @@ impl Session {
                     self.keep_alive = server_keep_alive.unwrap_or(self.keep_alive);
                 }
             } else {
-                self.facts.broker_disconnect = Some(disconnect_reason(packet));
+                self.facts.broker_disconnect = Some(disconnect_reason(packet, self.version));
             }
             self.partial.from_broker = Vec::new();
         }
@@ -114,7 +116,7 @@ impl Session {
 /// The whole packet that this piece ends, from the piece alone where it can be, else from what was held before.
 fn assemble<'a>(held: &'a mut Vec<u8>, piece: Piece<'a>) -> Option<&'a [u8]> {
     if piece.begins && piece.ends {
-        return Some(piece.bytes);
+        return Some(piece.bytes.get(..MAX_CAPTURE).unwrap_or(piece.bytes));
     }
     if piece.begins {
         held.clear();
@@ -124,9 +126,12 @@ fn assemble<'a>(held: &'a mut Vec<u8>, piece: Piece<'a>) -> Option<&'a [u8]> {
     piece.ends.then_some(held.as_slice())
 }
 
-/// The reason code of a DISCONNECT, which leaves it out when it is 0. \[section 3.14.2.1\]
-fn disconnect_reason(packet: &[u8]) -> u8 {
-    packet.get(2).copied().unwrap_or(0)
+/// The reason code of a DISCONNECT, which has none before MQTT 5 and leaves it out when it is 0. \[section 3.14.2.1\]
+fn disconnect_reason(packet: &[u8], version: Version) -> u8 {
+    match decode_var_int(packet.get(1..).unwrap_or_default()) {
+        VarInt::Value { width, .. } if version == Version::V5 => packet.get(1 + width).copied().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -197,6 +202,41 @@ mod tests {
         let mut session = session();
         assert_eq!(session.from_client(b"\x30\x04\x00\x01"), Ok(()));
         assert_eq!(session.from_client(b"\x10\x10\xc0\x00"), Ok(()));
+    }
+
+    /// The reason was read from a fixed place, which in a long DISCONNECT is the second byte of its length.
+    #[test]
+    fn the_reason_of_a_long_disconnect_is_found() {
+        let mut long = session();
+        let text = "x".repeat(200);
+        let body = [&b"\x8b\xcb\x01\x1f\x00\xc8"[..], text.as_bytes()].concat();
+        long.from_broker(&[&b"\xe0\xce\x01"[..], &body].concat());
+        assert_eq!(long.facts().broker_disconnect, Some(0x8B));
+        let mut old = Session::new(Version::V311, 60);
+        old.from_client(b"\xe0\x01\x04").expect("no second CONNECT");
+        assert_eq!(old.facts().client_disconnect, Some(0), "3.1.1 has no reasons");
+    }
+
+    /// A CONNECT whose length ran over was dropped unseen when its header came in one piece.
+    #[test]
+    fn a_client_that_loses_the_borders_is_stopped_and_a_connect_among_them_is_seen() {
+        assert_eq!(session().from_client(b"\xc0\x00\x10\xff\xff\xff\xff\x01"), Err(Violation::SecondConnect));
+        let overlong = Err(Violation::RemainingLengthOverlong);
+        assert_eq!(session().from_client(b"\x30\xff\xff\xff\xff\x01\x10\x00"), overlong);
+        let mut session = session();
+        assert_eq!(session.from_client(b"\x30\xff\xff\xff"), Ok(()));
+        assert_eq!(session.from_client(b"\xff"), overlong);
+    }
+
+    #[test]
+    fn a_long_connack_is_read_alike_whole_and_in_pieces() {
+        let text = "x".repeat(5000);
+        let properties = [&b"\x1f\x13\x88"[..], text.as_bytes()].concat();
+        let packet = [&b"\x20\x8f\x27\x00\x87\x8b\x27"[..], &properties].concat();
+        let (mut whole, mut pieces) = (session(), session());
+        whole.from_broker(&packet);
+        packet.chunks(1000).for_each(|chunk| pieces.from_broker(chunk));
+        assert_eq!(whole.facts(), pieces.facts());
     }
 
     #[test]

@@ -487,7 +487,8 @@ fn well_formed() -> impl Strategy<Value = Parts> {
     let version = prop::sample::select(&Version::ALL[..]);
     let will =
         prop::option::of((string(), prop::collection::vec(any::<u8>(), 0..40), 0_u8..3, any::<bool>()));
-    let login = prop::option::of((string(), prop::option::of(prop::collection::vec(any::<u8>(), 0..40))));
+    let username = string().prop_map(|name| name.replace(is_discouraged, ""));
+    let login = prop::option::of((username, prop::option::of(prop::collection::vec(any::<u8>(), 0..40))));
     (version, string(), will, login, any::<bool>(), any::<u16>(), any::<bool>()).prop_map(
         |(version, client_id, will, login, clean_start, keep_alive, with_properties)| {
             let mut parts = Parts { keep_alive, ..Parts::new(version) };
