@@ -22,8 +22,9 @@ impl Broker {
     pub(crate) fn start_at(addr: SocketAddr) -> Broker {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("mosquitto.conf");
+        // A process that changes its user would outlive a run that is killed.
         let config = format!(
-            "listener {} {}\nallow_anonymous true\npersistence false\nlog_dest stderr\n",
+            "listener {} {}\nallow_anonymous true\npersistence false\nlog_dest stderr\nuser root\n",
             addr.port(),
             addr.ip()
         );

@@ -14,8 +14,10 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a program that may have this many files open, if the system lets it.
     pub(crate) fn start<A: AsRef<OsStr>>(open_files: u32, command: impl IntoIterator<Item = A>) -> Process {
-        // Not everybody has the places of servers in PATH.
-        let script = format!("PATH=$PATH:/usr/local/sbin:/usr/sbin; ulimit -S -n {open_files}; exec \"$@\"");
+        // Not everybody has the places of servers in PATH. Where a run of the tests is killed, nothing stays behind.
+        let script = format!(
+            "PATH=$PATH:/usr/local/sbin:/usr/sbin; ulimit -S -n {open_files}; exec setpriv --pdeathsig KILL \"$@\""
+        );
         let mut child = Command::new("sh")
             .args(["-c", &script, "sh"])
             .args(command)
