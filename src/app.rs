@@ -1,6 +1,6 @@
 //! Wires the rooms together and lives the life of the process: build, run, reload, drain.
 
-use crate::admission::{As, Ban, Terms, Timestamp};
+use crate::admission::{As, Ban, Class, List, Terms, Timestamp};
 use crate::bouncer::Bouncer;
 use crate::clock::Clock;
 use crate::config::{BanConfig, Config, ConfigError, ListenerConfig, Orders, diff};
@@ -80,7 +80,9 @@ impl App {
             connections: TaskTracker::new(),
         });
         let mut app = App { config, proxy, telemetry, open: HashMap::new() };
-        app.ban(&app.config.bans);
+        for list in List::ALL {
+            app.put(app.config.bans_of(list).iter().map(|ban| (list, ban)));
+        }
         for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
             app.open(listener, socket);
         }
@@ -166,10 +168,10 @@ impl App {
                 open.door.adjust(listener.door.clone());
             }
         }
-        self.ban(&orders.ban);
-        for who in &orders.lift {
-            self.proxy.bouncer.lift(who);
+        for (list, who) in &orders.remove {
+            self.proxy.bouncer.remove(*list, who);
         }
+        self.put(orders.put.iter().map(|(list, ban)| (*list, ban)));
         self.proxy.routes.store(Arc::new(routes(&config)));
         self.proxy.answers.store(Arc::new(config.answers));
         self.telemetry.adjust(config.log);
@@ -224,14 +226,43 @@ impl App {
         }
     }
 
-    fn ban(&self, bans: &[BanConfig]) {
-        let now = self.proxy.bouncer.clock().now();
-        let expired = bans.iter().filter(|ban| !ban.until.is_after(now)).count();
-        if expired > 0 {
-            warn!(expired, "bans in the config file have expired and hold nobody");
+    /// Puts bans and exemptions of the config file in force.
+    fn put<'b>(&self, bans: impl Iterator<Item = (List, &'b BanConfig)>) {
+        let bouncer = &self.proxy.bouncer;
+        let now = bouncer.clock().now();
+        let mut expired = 0_usize;
+        for (list, ban) in bans {
+            expired += usize::from(!ban.until.is_after(now));
+            // The config holds no more expensive patterns than the lists take.
+            if let Err(error) = bouncer.put(list, in_force(ban, now)) {
+                error!(%list, %error, "not in force");
+            }
         }
-        for ban in bans {
-            self.proxy.bouncer.ban(in_force(ban, now));
+        if expired > 0 {
+            warn!(expired, "bans and exemptions of the config file have ended and are about nobody");
+        }
+        let count = |class| {
+            List::ALL.map(|list| bouncer.admission().list(list).count_class(class)).iter().sum::<usize>()
+        };
+        let (unfilterable, lookaround) = (count(Class::Unfilterable), count(Class::Lookaround));
+        if unfilterable + lookaround > 0 {
+            warn!(
+                unfilterable,
+                lookaround, "patterns without literal text, or with lookaround, are tried for every client"
+            );
+        }
+        self.compact();
+    }
+
+    /// Rearranges the patterns where that makes checks cheaper, beside the connections.
+    fn compact(&self) {
+        let bouncer = self.proxy.bouncer.clone();
+        if List::ALL.into_iter().any(|list| bouncer.admission().list(list).needs_compaction()) {
+            tokio::task::spawn_blocking(move || {
+                for list in List::ALL {
+                    bouncer.admission().list(list).compact();
+                }
+            });
         }
     }
 }
@@ -285,8 +316,8 @@ fn log_reload(orders: &Orders) {
     }
     info!(
         options = orders.changes.len(),
-        banned = orders.ban.len(),
-        lifted = orders.lift.len(),
+        put = orders.put.len(),
+        removed = orders.remove.len(),
         "config file is in use"
     );
 }
@@ -341,14 +372,26 @@ fn write_totals(metrics: &Metrics) {
     );
 }
 
+/// The lists that a config file makes, without a proxy around them.
+pub fn bouncer_of(config: &Config, clock: Clock) -> Bouncer {
+    let bouncer = Bouncer::new(clock);
+    let now = bouncer.clock().now();
+    for list in List::ALL {
+        for ban in config.bans_of(list) {
+            // The config holds no more expensive patterns than the lists take.
+            let _ = bouncer.put(list, in_force(ban, now));
+        }
+    }
+    bouncer
+}
+
 /// Logs what the process starts with.
 pub fn log_start(app: &App) {
-    let count = |kind| app.bouncer().count(kind);
+    let count = |list| As::ALL.map(|kind| app.bouncer().count(list, kind)).iter().sum::<usize>();
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        clientid_bans = count(As::ClientId),
-        username_bans = count(As::Username),
-        peerhost_bans = count(As::PeerHost),
+        bans = count(List::Bans),
+        exemptions = count(List::Exemptions),
         "mqtt-bouncer has started"
     );
 }

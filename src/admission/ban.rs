@@ -5,6 +5,7 @@ use super::who::Who;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A ban. Its key in the list is `who`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,44 @@ pub struct Terms {
     pub until: Until,
 }
 
+/// Where a ban stands between its end and its removal, as TBMQ shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// It holds.
+    Active,
+    /// It has ended.
+    Expired,
+    /// It has ended, and half of the time that it is kept after that is over.
+    DeletingSoon,
+}
+
+impl Status {
+    /// The status's name on the command line and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Active => "active",
+            Status::Expired => "expired",
+            Status::DeletingSoon => "deleting soon",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Terms {
+    /// Where the ban stands at `now`, when bans are kept for `ttl` after their end.
+    pub fn status(&self, now: Timestamp, ttl: Duration) -> Status {
+        match self.until {
+            Until::Moment(end) if end.after(ttl / 2) <= now => Status::DeletingSoon,
+            Until::Moment(end) if end <= now => Status::Expired,
+            Until::Moment(_) | Until::Infinity => Status::Active,
+        }
+    }
+
     /// True while the ban holds: strictly before `until`.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.until.is_after(now)
@@ -91,6 +129,19 @@ mod tests {
         assert!(until.is_after(Timestamp::from_millis(999)));
         assert!(!until.is_after(Timestamp::from_millis(1000)));
         assert!(Until::Infinity.is_after(Timestamp::from_millis(i64::MAX)));
+    }
+
+    #[test]
+    fn a_ban_that_has_ended_is_expired_and_then_about_to_go() {
+        let at = Timestamp::from_millis;
+        let terms = Terms { by: "".into(), reason: "".into(), at: at(0), until: Until::Moment(at(1000)) };
+        let status = |now| terms.status(at(now), Duration::from_millis(100));
+        assert_eq!(
+            [999, 1000, 1049, 1050].map(status),
+            [Status::Active, Status::Expired, Status::Expired, Status::DeletingSoon]
+        );
+        // Where nothing is kept, a ban goes from active to about to go.
+        assert_eq!(terms.status(at(1000), Duration::ZERO), Status::DeletingSoon);
     }
 
     #[test]

@@ -1,36 +1,54 @@
-//! The list of bans, and the answer to "which ban keeps this client out?".
+//! A list of bans (or of exemptions, which have the same form), and the answer to "which of them names this client?".
 //!
-//! Checks take no lock and touch no rule but the candidate's own: each kind is a concurrent hash map by exact value.
+//! No check tries rule by rule, and none takes a lock: names and addresses are concurrent hash maps, networks a trie,
+//! patterns an index by the text that they demand. A change is in force when the call returns, at any size.
 
-use super::ban::{Ban, Terms};
+use super::ban::{Ban, Terms, Until};
 use super::client::Client;
+use super::networks::NetworkMap;
+use super::pattern::{Class, PatternIndex, TooMany};
 use super::time::Timestamp;
 use super::who::{As, Who};
-use compact_str::CompactString;
+use compact_str::{CompactString, ToCompactString};
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
+use std::hash::Hash;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Map<K> = papaya::HashMap<K, Terms, foldhash::fast::RandomState>;
 
-/// The list of bans. Shared by reference; every method takes `&self`.
+/// A list of bans. Shared by reference; every method takes `&self`. Changes wait for each other, checks for nobody.
 #[derive(Debug, Default)]
 pub struct BanList {
     client_ids: Map<CompactString>,
     usernames: Map<CompactString>,
     peers: Map<IpAddr>,
+    networks: NetworkMap<Arc<Ban>>,
+    client_id_patterns: PatternIndex<Arc<Ban>>,
+    username_patterns: PatternIndex<Arc<Ban>>,
+    peer_patterns: PatternIndex<Arc<Ban>>,
+    /// The bans that end, by their end. Whoever changes the list holds this.
+    ends: Mutex<BTreeSet<End>>,
 }
 
-/// What the list says of one client at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// No ban holds.
-    Admit,
-    /// This ban holds: the first in the order of evaluation.
-    Refuse(Ban),
+/// When a ban ends, and its key.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct End {
+    until: Timestamp,
+    kind: As,
+    who: CompactString,
 }
+
+/// What patterns are shown of a client that names itself not at all: brokers make up an identifier for it, and a
+/// pattern that fits any identifier must not be escaped by sending none. (EMQX matches the one that it has made up.)
+const MADE_UP_CLIENT_ID: &str = "7Gk2xQ0vT9mWc4RbLz1YdHs";
 
 impl BanList {
-    /// Says whether `client` may enter at `now`. Order: client identifier, user name, address.
-    pub fn check(&self, client: &Client<'_>, now: Timestamp) -> Verdict {
+    /// The first ban that names `client` and holds at `now`. Order: client identifier, user name, address, networks
+    /// (the longest prefix first), then patterns on each of the three.
+    pub fn check(&self, client: &Client<'_>, now: Timestamp) -> Option<Ban> {
         let by_client_id = || {
             let id = client.client_id()?;
             Some(Ban { terms: active(&self.client_ids, id, now)?, who: Who::ClientId(id.into()) })
@@ -39,33 +57,162 @@ impl BanList {
             let name = client.username()?;
             Some(Ban { terms: active(&self.usernames, name, now)?, who: Who::Username(name.into()) })
         };
-        let ban = by_client_id().or_else(by_username).or_else(|| self.check_peer(client.peer(), now));
-        ban.map_or(Verdict::Admit, Verdict::Refuse)
+        by_client_id()
+            .or_else(by_username)
+            .or_else(|| self.check_peer(client.peer(), now))
+            .or_else(|| self.check_patterns(client, now))
     }
 
-    /// The ban that holds for an address alone, before anything else is known of the client.
+    /// The ban of an address or its network that holds at `now`, before anything else is known of the client.
     pub fn check_peer(&self, peer: IpAddr, now: Timestamp) -> Option<Ban> {
         let peer = peer.to_canonical();
-        Some(Ban { terms: active(&self.peers, &peer, now)?, who: Who::PeerHost(peer) })
+        let exact = || Some(Ban { terms: active(&self.peers, &peer, now)?, who: Who::PeerHost(peer) });
+        exact().or_else(|| {
+            // The trie shows the shortest prefix first; the longest is the verdict.
+            let mut longest = None;
+            let _ = self.networks.for_each_covering(peer, |_, ban| {
+                if ban.terms.is_active(now) {
+                    longest = Some(Arc::clone(ban));
+                }
+                ControlFlow::<()>::Continue(())
+            });
+            longest.map(Arc::unwrap_or_clone)
+        })
     }
 
-    /// Adds a ban, or changes the terms of the one that names the same. Checks that begin after this returns see it.
-    pub fn ban(&self, ban: Ban) {
-        let Ban { who, terms } = ban;
-        match who {
-            Who::ClientId(id) => drop(self.client_ids.pin().insert(id, terms)),
-            Who::Username(name) => drop(self.usernames.pin().insert(name, terms)),
-            Who::PeerHost(peer) => drop(self.peers.pin().insert(peer, terms)),
+    fn check_patterns(&self, client: &Client<'_>, now: Timestamp) -> Option<Ban> {
+        let matching = |index: &PatternIndex<Arc<Ban>>, text: &str| {
+            if index.is_empty() {
+                return None;
+            }
+            first(|visit| index.for_each_match(text.as_bytes(), visit), now)
+        };
+        matching(&self.client_id_patterns, client.client_id().unwrap_or(MADE_UP_CLIENT_ID))
+            .or_else(|| matching(&self.username_patterns, client.username()?))
+            .or_else(|| {
+                // The text of an address is made only when somebody asks for it.
+                let is_asked_for = !self.peer_patterns.is_empty();
+                is_asked_for
+                    .then(|| client.peer().to_compact_string())
+                    .and_then(|text| matching(&self.peer_patterns, &text))
+            })
+    }
+
+    /// Every ban that names `client`, in the order of evaluation, whether it holds or has ended.
+    pub fn hits(&self, client: &Client<'_>) -> Vec<Ban> {
+        let peer = client.peer();
+        let exact = [
+            client.client_id().map(|id| Who::ClientId(id.into())),
+            client.username().map(|name| Who::Username(name.into())),
+            Some(Who::PeerHost(peer)),
+        ];
+        let mut hits: Vec<Ban> = exact.into_iter().flatten().filter_map(|who| self.get(&who)).collect();
+        let mut networks = Vec::new();
+        let _ = self.networks.for_each_covering(peer, |_, ban| {
+            networks.push(Ban::clone(ban));
+            ControlFlow::<()>::Continue(())
+        });
+        hits.extend(networks.into_iter().rev());
+        let mut collect = |ban: &Arc<Ban>| {
+            hits.push(Ban::clone(ban));
+            ControlFlow::<()>::Continue(())
+        };
+        let client_id = client.client_id().unwrap_or(MADE_UP_CLIENT_ID);
+        let _ = self.client_id_patterns.for_each_match(client_id.as_bytes(), &mut collect);
+        if let Some(username) = client.username() {
+            let _ = self.username_patterns.for_each_match(username.as_bytes(), &mut collect);
+        }
+        let _ = self.peer_patterns.for_each_match(peer.to_compact_string().as_bytes(), &mut collect);
+        hits
+    }
+
+    /// The ban that names `who`, whether it holds or has ended.
+    pub fn get(&self, who: &Who) -> Option<Ban> {
+        let terms = match who {
+            Who::ClientId(id) => self.client_ids.pin().get(id).cloned(),
+            Who::Username(name) => self.usernames.pin().get(name).cloned(),
+            Who::PeerHost(peer) => self.peers.pin().get(peer).cloned(),
+            Who::PeerHostNet(net) => return self.networks.get(*net).map(|ban| Ban::clone(&ban)),
+            Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
+                return self.patterns(who.kind())?.get(pattern.source()).map(|ban| Ban::clone(&ban));
+            }
+        };
+        terms.map(|terms| Ban { who: who.clone(), terms })
+    }
+
+    /// Whether the list can hold this ban: expensive patterns are limited in number.
+    ///
+    /// # Errors
+    /// There are too many patterns of its class already.
+    pub fn can_hold(&self, who: &Who) -> Result<(), TooMany> {
+        match (who.pattern(), self.patterns(who.kind())) {
+            (Some(pattern), Some(index)) => index.can_hold(pattern),
+            _ => Ok(()),
         }
     }
 
-    /// Lifts the ban that names `who`. Returns whether there was one, active or not.
-    pub fn lift(&self, who: &Who) -> bool {
-        match who {
-            Who::ClientId(id) => self.client_ids.pin().remove(id).is_some(),
-            Who::Username(name) => self.usernames.pin().remove(name).is_some(),
-            Who::PeerHost(peer) => self.peers.pin().remove(peer).is_some(),
+    /// Adds a ban, or changes the one that names the same; returns the one before. Checks that begin after this
+    /// returns see it.
+    ///
+    /// # Errors
+    /// There are too many expensive patterns already; nothing has changed.
+    pub fn insert(&self, ban: Ban) -> Result<Option<Ban>, TooMany> {
+        let mut ends = self.lock();
+        self.insert_locked(&mut ends, ban)
+    }
+
+    fn insert_locked(&self, ends: &mut BTreeSet<End>, ban: Ban) -> Result<Option<Ban>, TooMany> {
+        let (who, end) = (ban.who.clone(), End::of(&ban));
+        let before = match ban.who {
+            Who::ClientId(id) => self.client_ids.pin().insert(id, ban.terms).cloned(),
+            Who::Username(name) => self.usernames.pin().insert(name, ban.terms).cloned(),
+            Who::PeerHost(peer) => self.peers.pin().insert(peer, ban.terms).cloned(),
+            Who::PeerHostNet(net) => self.networks.insert(net, Arc::new(ban)).map(|ban| ban.terms.clone()),
+            Who::ClientIdRe(ref pattern) | Who::UsernameRe(ref pattern) | Who::PeerHostRe(ref pattern) => {
+                let (pattern, kind) = (pattern.clone(), who.kind());
+                match self.patterns(kind) {
+                    Some(index) => index.insert(pattern, Arc::new(ban))?.map(|ban| ban.terms.clone()),
+                    None => None,
+                }
+            }
+        };
+        let before = before.map(|terms| Ban { who, terms });
+        if let Some(end) = before.as_ref().and_then(End::of) {
+            ends.remove(&end);
         }
+        ends.extend(end);
+        Ok(before)
+    }
+
+    /// Takes the ban that names `who` off the list, active or not, and returns it.
+    pub fn remove(&self, who: &Who) -> Option<Ban> {
+        let mut ends = self.lock();
+        self.remove_locked(&mut ends, who)
+    }
+
+    fn remove_locked(&self, ends: &mut BTreeSet<End>, who: &Who) -> Option<Ban> {
+        let named = |terms: Option<&Terms>| Some(Ban { who: who.clone(), terms: terms?.clone() });
+        let ban = match who {
+            Who::ClientId(id) => named(self.client_ids.pin().remove(id)),
+            Who::Username(name) => named(self.usernames.pin().remove(name)),
+            Who::PeerHost(peer) => named(self.peers.pin().remove(peer)),
+            Who::PeerHostNet(net) => self.networks.remove(*net).map(|ban| Ban::clone(&ban)),
+            Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
+                self.patterns(who.kind())?.remove(pattern.source()).map(|ban| Ban::clone(&ban))
+            }
+        }?;
+        if let Some(end) = End::of(&ban) {
+            ends.remove(&end);
+        }
+        Some(ban)
+    }
+
+    /// The bans that ended at `moment` or before, the oldest first, at most `limit` of them. Costs what they are, not
+    /// what the list is.
+    pub fn ended_by(&self, moment: Timestamp, limit: usize) -> Vec<Who> {
+        let ends = self.lock();
+        let ended = ends.iter().take_while(|end| end.until <= moment).take(limit);
+        ended.filter_map(|end| Who::new(end.kind, &end.who, None).ok()).collect()
     }
 
     /// How many bans of this kind are in the list, active or not.
@@ -74,123 +221,82 @@ impl BanList {
             As::ClientId => self.client_ids.len(),
             As::Username => self.usernames.len(),
             As::PeerHost => self.peers.len(),
+            As::PeerHostNet => self.networks.len(),
+            As::ClientIdRe | As::UsernameRe | As::PeerHostRe => {
+                self.patterns(kind).map_or(0, PatternIndex::len)
+            }
+        }
+    }
+
+    /// How many patterns of this class are in the list. Those of the classes [`Class::Unfilterable`] and
+    /// [`Class::Lookaround`] cost every check.
+    pub fn count_class(&self, class: Class) -> usize {
+        self.pattern_indexes().iter().map(|index| index.count(class)).sum()
+    }
+
+    /// How many times a pattern could not be decided within its limits, and counted as a match.
+    pub fn undecided(&self) -> u64 {
+        self.pattern_indexes().iter().map(|index| index.undecided()).sum()
+    }
+
+    /// True when [`compact`](BanList::compact) would make checks cheaper.
+    pub fn needs_compaction(&self) -> bool {
+        self.pattern_indexes().iter().any(|index| index.needs_compaction())
+    }
+
+    /// Rearranges the patterns that have come since the last time. Takes up to seconds; checks and changes go on
+    /// meanwhile.
+    pub fn compact(&self) {
+        for index in self.pattern_indexes().into_iter().filter(|index| index.needs_compaction()) {
+            index.compact();
+        }
+    }
+
+    fn patterns(&self, kind: As) -> Option<&PatternIndex<Arc<Ban>>> {
+        match kind {
+            As::ClientIdRe => Some(&self.client_id_patterns),
+            As::UsernameRe => Some(&self.username_patterns),
+            As::PeerHostRe => Some(&self.peer_patterns),
+            As::ClientId | As::Username | As::PeerHost | As::PeerHostNet => None,
+        }
+    }
+
+    fn pattern_indexes(&self) -> [&PatternIndex<Arc<Ban>>; 3] {
+        [&self.client_id_patterns, &self.username_patterns, &self.peer_patterns]
+    }
+
+    /// A change that panicked has left the maps whole; at worst it has left an end without its ban, which is skipped.
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<End>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl End {
+    fn of(ban: &Ban) -> Option<End> {
+        match ban.terms.until {
+            Until::Moment(until) => {
+                Some(End { until, kind: ban.who.kind(), who: ban.who.to_compact_string() })
+            }
+            Until::Infinity => None,
         }
     }
 }
 
 fn active<K, Q>(map: &Map<K>, key: &Q, now: Timestamp) -> Option<Terms>
 where
-    K: std::hash::Hash + Eq + std::borrow::Borrow<Q>,
-    Q: std::hash::Hash + Eq + ?Sized,
+    K: Hash + Eq + Borrow<Q>,
+    Q: Hash + Eq + ?Sized,
 {
     map.pin().get(key).filter(|terms| terms.is_active(now)).cloned()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::Until;
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-
-    fn ban(kind: As, who: &str, until: Until) -> Ban {
-        let terms = Terms { by: "test".into(), reason: "".into(), at: NOW, until };
-        Ban { who: Who::new(kind, who).expect("a name"), terms }
-    }
-
-    fn client<'a>(peer: &str, client_id: &'a str, username: Option<&'a str>) -> Client<'a> {
-        Client::new(peer.parse().expect("an address"), client_id, username)
-    }
-
-    fn who_refuses(list: &BanList, client: &Client<'_>) -> Option<As> {
-        match list.check(client, NOW) {
-            Verdict::Admit => None,
-            Verdict::Refuse(ban) => Some(ban.who.kind()),
-        }
-    }
-
-    #[test]
-    fn each_kind_refuses_whom_it_names_and_nobody_else() {
-        let list = BanList::default();
-        for (kind, who) in [(As::ClientId, "c"), (As::Username, "u"), (As::PeerHost, "10.0.0.1")] {
-            list.ban(ban(kind, who, Until::Infinity));
-        }
-        let refused = |peer, id, name| who_refuses(&list, &client(peer, id, name));
-        assert_eq!(refused("10.0.0.2", "x", None), None);
-        assert_eq!(refused("10.0.0.2", "u", Some("c")), None, "a name of one kind is no name of another");
-        assert_eq!(refused("10.0.0.2", "c", None), Some(As::ClientId));
-        assert_eq!(refused("10.0.0.2", "x", Some("u")), Some(As::Username));
-        assert_eq!(refused("::ffff:10.0.0.1", "x", None), Some(As::PeerHost));
-    }
-
-    #[test]
-    fn client_id_is_asked_before_username_and_username_before_address() {
-        let list = BanList::default();
-        let who = client("10.0.0.1", "c", Some("u"));
-        list.ban(ban(As::PeerHost, "10.0.0.1", Until::Infinity));
-        assert_eq!(who_refuses(&list, &who), Some(As::PeerHost));
-        list.ban(ban(As::Username, "u", Until::Infinity));
-        assert_eq!(who_refuses(&list, &who), Some(As::Username));
-        list.ban(ban(As::ClientId, "c", Until::Infinity));
-        assert_eq!(who_refuses(&list, &who), Some(As::ClientId));
-        list.ban(ban(As::ClientId, "c", Until::Moment(NOW)));
-        assert_eq!(who_refuses(&list, &who), Some(As::Username), "an expired ban stands in nobody's way");
-    }
-
-    #[test]
-    fn a_later_ban_of_the_same_name_replaces_the_terms() {
-        let list = BanList::default();
-        list.ban(ban(As::ClientId, "c", Until::Moment(NOW)));
-        list.ban(ban(As::ClientId, "c", Until::Infinity));
-        assert_eq!(list.count(As::ClientId), 1);
-        assert_eq!(who_refuses(&list, &client("::1", "c", None)), Some(As::ClientId));
-        assert!(list.lift(&Who::ClientId("c".into())));
-        assert!(!list.lift(&Who::ClientId("c".into())));
-        assert_eq!(who_refuses(&list, &client("::1", "c", None)), None);
-    }
-
-    /// The whole truth in a loop: every ban in turn.
-    fn naive(bans: &BTreeMap<Who, Until>, client: &Client<'_>) -> Option<As> {
-        let hits = bans.iter().filter(|(who, until)| {
-            let named = match who {
-                Who::ClientId(id) => client.client_id() == Some(id.as_str()),
-                Who::Username(name) => client.username() == Some(name.as_str()),
-                Who::PeerHost(peer) => client.peer() == *peer,
-            };
-            named && until.is_after(NOW)
-        });
-        hits.map(|(who, _)| who.kind()).min()
-    }
-
-    fn name() -> impl Strategy<Value = String> {
-        "[abc]{1,2}"
-    }
-
-    proptest! {
-        #[test]
-        fn the_list_agrees_with_a_loop_over_all_bans(
-            changes in prop::collection::vec(
-                (prop::sample::select(&As::ALL[..]), name(), 1_u8..6, any::<bool>(), -2_i64..3), 0..60),
-            clients in prop::collection::vec((name(), prop::option::of(name()), 1_u8..6), 1..40),
-        ) {
-            let (list, mut model) = (BanList::default(), BTreeMap::new());
-            for (kind, name, host, add, offset) in changes {
-                let who = if kind == As::PeerHost { format!("10.0.0.{host}") } else { name };
-                let until = Until::Moment(Timestamp::from_millis(NOW.as_millis() + offset));
-                let ban = ban(kind, &who, until);
-                if add {
-                    model.insert(ban.who.clone(), until);
-                    list.ban(ban);
-                } else {
-                    prop_assert_eq!(list.lift(&ban.who), model.remove(&ban.who).is_some());
-                }
-            }
-            for (id, username, host) in &clients {
-                let client = Client::new([10, 0, 0, *host].into(), id, username.as_deref());
-                prop_assert_eq!(who_refuses(&list, &client), naive(&model, &client));
-            }
-        }
-    }
+/// The first ban that `each` shows and that holds at `now`.
+fn first(
+    each: impl FnOnce(&mut dyn FnMut(&Arc<Ban>) -> ControlFlow<Ban>) -> ControlFlow<Ban>,
+    now: Timestamp,
+) -> Option<Ban> {
+    let mut visit = |ban: &Arc<Ban>| {
+        if ban.terms.is_active(now) { ControlFlow::Break(Ban::clone(ban)) } else { ControlFlow::Continue(()) }
+    };
+    each(&mut visit).break_value()
 }

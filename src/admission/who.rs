@@ -1,7 +1,11 @@
 //! Whom a ban names.
 
+use super::networks::canonical;
+use super::pattern::{Match, Pattern, PatternError};
 use compact_str::CompactString;
+use ipnet::IpNet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -14,11 +18,27 @@ pub enum As {
     Username,
     /// The address that the client comes from.
     PeerHost,
+    /// A network that the client's address is in.
+    PeerHostNet,
+    /// A regular expression on the client identifier.
+    ClientIdRe,
+    /// A regular expression on the user name.
+    UsernameRe,
+    /// A regular expression on the canonical text of the address, as TBMQ has it.
+    PeerHostRe,
 }
 
 impl As {
     /// Every kind, in the order of evaluation.
-    pub const ALL: [As; 3] = [As::ClientId, As::Username, As::PeerHost];
+    pub const ALL: [As; 7] = [
+        As::ClientId,
+        As::Username,
+        As::PeerHost,
+        As::PeerHostNet,
+        As::ClientIdRe,
+        As::UsernameRe,
+        As::PeerHostRe,
+    ];
 
     /// The kind's name in the config file, the API, metrics and logs.
     pub fn as_str(self) -> &'static str {
@@ -26,7 +46,16 @@ impl As {
             As::ClientId => "clientid",
             As::Username => "username",
             As::PeerHost => "peerhost",
+            As::PeerHostNet => "peerhost_net",
+            As::ClientIdRe => "clientid_re",
+            As::UsernameRe => "username_re",
+            As::PeerHostRe => "peerhost_re",
         }
+    }
+
+    /// True for the kinds whose `who` is a regular expression.
+    pub fn is_pattern(self) -> bool {
+        matches!(self, As::ClientIdRe | As::UsernameRe | As::PeerHostRe)
     }
 }
 
@@ -38,7 +67,9 @@ impl fmt::Display for As {
 
 /// A kind that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("is not a kind of ban; expected one of clientid, username, peerhost")]
+#[error(
+    "is not a kind of ban; expected one of clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re"
+)]
 pub struct UnknownAs;
 
 impl FromStr for As {
@@ -49,9 +80,12 @@ impl FromStr for As {
     }
 }
 
-/// Whom a ban names: its key in the list. Exact bytes decide: no case folding, no Unicode normalisation, because the
-/// broker does neither when it tells its clients apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Whom a ban names. Kind and text together are its key in the list: two of them are equal when these are, whatever
+/// part of a name a pattern has to match.
+///
+/// Exact bytes decide: no case folding, no Unicode normalisation, because the broker does neither when it tells its
+/// clients apart.
+#[derive(Debug, Clone)]
 pub enum Who {
     /// A client identifier.
     ClientId(CompactString),
@@ -59,6 +93,14 @@ pub enum Who {
     Username(CompactString),
     /// An address in its canonical form: `::ffff:10.0.0.1` is `10.0.0.1`.
     PeerHost(IpAddr),
+    /// A network in its canonical form: `192.168.0.77/24` is `192.168.0.0/24`.
+    PeerHostNet(IpNet),
+    /// A pattern for client identifiers.
+    ClientIdRe(Pattern),
+    /// A pattern for user names.
+    UsernameRe(Pattern),
+    /// A pattern for the canonical text of addresses.
+    PeerHostRe(Pattern),
 }
 
 /// The longest client identifier or user name, in bytes: what MQTT's two-byte length allows.
@@ -79,14 +121,31 @@ pub enum WhoError {
     /// It is no IP address.
     #[error("is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"")]
     NoAddress,
+    /// It is no network.
+    #[error("is not a network; expected e.g. \"192.0.2.0/24\" or \"2001:db8::/48\"")]
+    NoNetwork,
+    /// It is no regular expression that can be used.
+    #[error("is not a usable pattern: {0}")]
+    NoPattern(#[from] PatternError),
+    /// Only patterns match a whole name or a part of it.
+    #[error("has a \"match\", which only patterns have")]
+    NoMatch,
 }
 
 impl Who {
-    /// Names whom `who` stands for when it is read as `kind`.
+    /// Names whom `who` stands for when it is read as `kind`. `matching` is for patterns; they match any part of a
+    /// name unless it says otherwise.
     ///
     /// # Errors
     /// Nobody can have that name.
-    pub fn new(kind: As, who: &str) -> Result<Who, WhoError> {
+    pub fn new(kind: As, who: &str, matching: Option<Match>) -> Result<Who, WhoError> {
+        if matching.is_some() && !kind.is_pattern() {
+            return Err(WhoError::NoMatch);
+        }
+        let pattern = || match who {
+            "" => Err(WhoError::Empty),
+            _ => Ok(Pattern::parse(who, matching.unwrap_or_default())?),
+        };
         match kind {
             As::ClientId => identifier(who).map(Who::ClientId),
             As::Username => identifier(who).map(Who::Username),
@@ -94,6 +153,10 @@ impl Who {
                 .parse()
                 .map(|addr: IpAddr| Who::PeerHost(addr.to_canonical()))
                 .map_err(|_| WhoError::NoAddress),
+            As::PeerHostNet => network(who).map(Who::PeerHostNet),
+            As::ClientIdRe => pattern().map(Who::ClientIdRe),
+            As::UsernameRe => pattern().map(Who::UsernameRe),
+            As::PeerHostRe => pattern().map(Who::PeerHostRe),
         }
     }
 
@@ -103,7 +166,24 @@ impl Who {
             Who::ClientId(_) => As::ClientId,
             Who::Username(_) => As::Username,
             Who::PeerHost(_) => As::PeerHost,
+            Who::PeerHostNet(_) => As::PeerHostNet,
+            Who::ClientIdRe(_) => As::ClientIdRe,
+            Who::UsernameRe(_) => As::UsernameRe,
+            Who::PeerHostRe(_) => As::PeerHostRe,
         }
+    }
+
+    /// The pattern, where it is one.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        match self {
+            Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => Some(pattern),
+            Who::ClientId(_) | Who::Username(_) | Who::PeerHost(_) | Who::PeerHostNet(_) => None,
+        }
+    }
+
+    /// How much of a name a pattern has to match; `None` for other kinds.
+    pub fn matching(&self) -> Option<Match> {
+        self.pattern().map(Pattern::mode)
     }
 }
 
@@ -116,12 +196,52 @@ fn identifier(text: &str) -> Result<CompactString, WhoError> {
     }
 }
 
+/// Reads a network; an address alone is the network of itself, as EMQX has it.
+fn network(text: &str) -> Result<IpNet, WhoError> {
+    let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    net.map(canonical).ok_or(WhoError::NoNetwork)
+}
+
+impl PartialEq for Who {
+    fn eq(&self, other: &Who) -> bool {
+        match (self, other) {
+            (Who::ClientId(a), Who::ClientId(b)) | (Who::Username(a), Who::Username(b)) => a == b,
+            (Who::PeerHost(a), Who::PeerHost(b)) => a == b,
+            (Who::PeerHostNet(a), Who::PeerHostNet(b)) => a == b,
+            _ => {
+                let (a, b) = (self.pattern().map(Pattern::source), other.pattern().map(Pattern::source));
+                self.kind() == other.kind() && a == b
+            }
+        }
+    }
+}
+
+impl Eq for Who {}
+
+impl Hash for Who {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.kind().hash(state);
+        match self {
+            Who::ClientId(name) | Who::Username(name) => name.hash(state),
+            Who::PeerHost(addr) => addr.hash(state),
+            Who::PeerHostNet(net) => net.hash(state),
+            Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
+                pattern.source().hash(state);
+            }
+        }
+    }
+}
+
 /// The name alone, without its kind: EMQX's `who`.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Who::ClientId(name) | Who::Username(name) => f.write_str(name),
             Who::PeerHost(addr) => addr.fmt(f),
+            Who::PeerHostNet(net) => net.fmt(f),
+            Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
+                f.write_str(pattern.source())
+            }
         }
     }
 }
@@ -130,18 +250,40 @@ impl fmt::Display for Who {
 mod tests {
     use super::*;
 
+    fn who(kind: As, text: &str) -> Result<Who, WhoError> {
+        Who::new(kind, text, None)
+    }
+
     #[test]
     fn addresses_are_canonical() {
-        let plain = Who::new(As::PeerHost, "10.0.0.1");
-        assert_eq!(Who::new(As::PeerHost, "::ffff:10.0.0.1"), plain);
-        assert_eq!(Who::new(As::PeerHost, "::FFFF:0a00:1"), plain);
-        let v6 = Who::new(As::PeerHost, "2001:0DB8:0:0::7").expect("an address");
+        let plain = who(As::PeerHost, "10.0.0.1");
+        assert_eq!(who(As::PeerHost, "::ffff:10.0.0.1"), plain);
+        assert_eq!(who(As::PeerHost, "::FFFF:0a00:1"), plain);
+        let v6 = who(As::PeerHost, "2001:0DB8:0:0::7").expect("an address");
         assert_eq!(v6.to_string(), "2001:db8::7");
     }
 
     #[test]
+    fn networks_are_canonical() {
+        for (text, canonical) in [
+            ("192.168.0.77/24", "192.168.0.0/24"),
+            ("192.168.0.77", "192.168.0.77/32"),
+            ("::ffff:10.1.2.3/112", "10.1.0.0/16"),
+            ("2001:DB8:1:2::7/48", "2001:db8:1::/48"),
+            ("::1", "::1/128"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(who(As::PeerHostNet, text).map(|who| who.to_string()), Ok(canonical.to_owned()));
+        }
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/", "x/8", "10.0.0.1-10.0.0.9"] {
+            assert_eq!(who(As::PeerHostNet, text), Err(WhoError::NoNetwork), "{text}");
+        }
+    }
+
+    #[test]
     fn bytes_decide_and_not_looks() {
-        let name = |text| Who::new(As::ClientId, text).expect("a name");
+        let name = |text| who(As::ClientId, text).expect("a name");
         assert_ne!(name("Bot"), name("bot"));
         assert_ne!(name("\u{e9}"), name("e\u{301}"));
         assert_ne!(name("bot"), name("b\u{43e}t"));
@@ -150,13 +292,32 @@ mod tests {
 
     #[test]
     fn names_that_nobody_can_have_are_refused() {
-        assert_eq!(Who::new(As::ClientId, ""), Err(WhoError::Empty));
-        assert_eq!(Who::new(As::Username, "a\0b"), Err(WhoError::Nul));
-        assert_eq!(Who::new(As::Username, &"x".repeat(65_536)), Err(WhoError::TooLong(65_536)));
-        assert!(Who::new(As::Username, &"x".repeat(65_535)).is_ok());
+        assert_eq!(who(As::ClientId, ""), Err(WhoError::Empty));
+        assert_eq!(who(As::Username, "a\0b"), Err(WhoError::Nul));
+        assert_eq!(who(As::Username, &"x".repeat(65_536)), Err(WhoError::TooLong(65_536)));
+        assert!(who(As::Username, &"x".repeat(65_535)).is_ok());
         for text in ["", "localhost", "1.2.3", "1.2.3.4/32", "1.2.3.4:80", "::1%lo"] {
-            assert_eq!(Who::new(As::PeerHost, text), Err(WhoError::NoAddress), "{text}");
+            assert_eq!(who(As::PeerHost, text), Err(WhoError::NoAddress), "{text}");
         }
+    }
+
+    #[test]
+    fn patterns_say_where_they_are_wrong() {
+        assert_eq!(who(As::ClientIdRe, ""), Err(WhoError::Empty));
+        let error = who(As::ClientIdRe, "bot-[0-9").expect_err("an open class").to_string();
+        assert!(error.starts_with("is not a usable pattern: the pattern is wrong at byte 4"), "{error}");
+        let error = who(As::UsernameRe, r"(a{1000}){1000}").expect_err("huge").to_string();
+        assert!(error.contains("needs more than"), "{error}");
+    }
+
+    #[test]
+    fn kind_and_text_are_the_key() {
+        let search = Who::new(As::ClientIdRe, "^bot", Some(Match::Search));
+        let full = Who::new(As::ClientIdRe, "^bot", Some(Match::Full));
+        assert_eq!(search, full);
+        assert_ne!(search, Who::new(As::UsernameRe, "^bot", None));
+        assert_ne!(search, Who::new(As::ClientId, "^bot", None));
+        assert_eq!(Who::new(As::ClientId, "bot", Some(Match::Full)), Err(WhoError::NoMatch));
     }
 
     #[test]

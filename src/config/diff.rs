@@ -1,7 +1,7 @@
 //! From the config that runs and the one that is to run: what to do. Pure.
 
 use super::file::{BanConfig, Config, ListenerConfig};
-use crate::admission::Who;
+use crate::admission::{List, Who};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ pub struct Orders {
     pub open: Vec<ListenerConfig>,
     /// Listeners that stay, with settings that may have changed.
     pub keep: Vec<ListenerConfig>,
-    /// Bans that are new, or have changed.
-    pub ban: Vec<BanConfig>,
-    /// Bans that are gone from the file.
-    pub lift: Vec<Who>,
+    /// Bans and exemptions that are new, or have changed.
+    pub put: Vec<(List, BanConfig)>,
+    /// Bans and exemptions that are gone from the file. They are removed before others are put.
+    pub remove: Vec<(List, Who)>,
     /// What changed, one line each, for the log: `listener.mqtt.connect_timeout: "10s" -> "5s"`.
     pub changes: Vec<String>,
     /// Options that changed and take effect at the next start only.
@@ -28,7 +28,9 @@ pub struct Orders {
 pub fn diff(old: &Config, new: &Config) -> Orders {
     let mut orders = Orders { changes: changed_settings(old, new), ..Orders::default() };
     diff_listeners(old, new, &mut orders);
-    diff_bans(old, new, &mut orders);
+    for list in List::ALL {
+        diff_bans(list, old.bans_of(list), new.bans_of(list), &mut orders);
+    }
     if old.worker_threads != new.worker_threads {
         orders.after_restart.push("node.worker_threads");
     }
@@ -58,11 +60,13 @@ fn diff_listeners(old: &Config, new: &Config, orders: &mut Orders) {
     orders.close = gone.map(|listener| Arc::clone(&listener.name)).collect();
 }
 
-fn diff_bans(old: &Config, new: &Config, orders: &mut Orders) {
-    let was: HashMap<_, _> = old.bans.iter().map(|ban| (&ban.who, ban)).collect();
-    let is: HashSet<_> = new.bans.iter().map(|ban| &ban.who).collect();
-    orders.ban = new.bans.iter().filter(|ban| was.get(&ban.who) != Some(ban)).cloned().collect();
-    orders.lift = old.bans.iter().map(|ban| &ban.who).filter(|who| !is.contains(who)).cloned().collect();
+fn diff_bans(list: List, old: &[BanConfig], new: &[BanConfig], orders: &mut Orders) {
+    let was: HashMap<_, _> = old.iter().map(|ban| (&ban.who, ban)).collect();
+    let is: HashSet<_> = new.iter().map(|ban| &ban.who).collect();
+    let put = new.iter().filter(|ban| was.get(&ban.who).is_none_or(|was| !was.is_same(ban)));
+    orders.put.extend(put.map(|ban| (list, ban.clone())));
+    let gone = old.iter().map(|ban| &ban.who).filter(|who| !is.contains(who));
+    orders.remove.extend(gone.map(|who| (list, who.clone())));
 }
 
 #[cfg(test)]
@@ -126,9 +130,32 @@ mod tests {
         let new =
             config(&[listener("a", 1, ""), ban("new", ""), ban("changed", "new"), ban("same", "")].concat());
         let orders = diff(&old, &new);
-        let banned: Vec<_> = orders.ban.iter().map(|ban| ban.who.to_string()).collect();
-        assert_eq!(banned, ["new", "changed"]);
-        assert_eq!(orders.lift, [Who::ClientId("gone".into())]);
+        let put: Vec<_> = orders.put.iter().map(|(list, ban)| (*list, ban.who.to_string())).collect();
+        assert_eq!(put, [(List::Bans, "new".to_owned()), (List::Bans, "changed".to_owned())]);
+        assert_eq!(orders.remove, [(List::Bans, Who::ClientId("gone".into()))]);
+    }
+
+    #[test]
+    fn exemptions_are_compared_like_bans_and_apart_from_them() {
+        let rule = |table: &str| format!("[[{table}]]\nas = \"peerhost_net\"\nwho = \"10.0.0.0/8\"\n");
+        let old = config(&[listener("a", 1, ""), rule("ban")].concat());
+        let new = config(&[listener("a", 1, ""), rule("exempt")].concat());
+        let orders = diff(&old, &new);
+        let lists = (
+            orders.remove.iter().map(|(list, _)| *list).next(),
+            orders.put.iter().map(|(list, _)| *list).next(),
+        );
+        assert_eq!(lists, (Some(List::Bans), Some(List::Exemptions)));
+    }
+
+    #[test]
+    fn a_pattern_that_is_to_match_otherwise_has_changed() {
+        let rule =
+            |matching: &str| format!("[[ban]]\nas = \"clientid_re\"\nwho = \"x\"\nmatch = \"{matching}\"\n");
+        let old = config(&[listener("a", 1, ""), rule("search")].concat());
+        let new = config(&[listener("a", 1, ""), rule("full")].concat());
+        let orders = diff(&old, &new);
+        assert_eq!((orders.put.len(), orders.remove.len()), (1, 0));
     }
 
     #[test]

@@ -274,13 +274,13 @@ impl<'n, 'd> Section<'n, 'd> {
         default: &'static str,
         words: &[(&str, T)],
     ) -> Option<T> {
-        self.or_default(key, default, |text| {
-            let word = words.iter().find(|(word, _)| *word == text);
-            word.map(|(_, choice)| *choice).ok_or_else(|| {
-                let words: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-                format!("is unknown; expected one of {}", words.join(", "))
-            })
-        })
+        self.or_default(key, default, |text| chosen(text, words))
+    }
+
+    /// One of several words, without a default; `None` without a mistake when the file does not have it.
+    pub(super) fn optional_choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let source = Source::File(self.value(key)?);
+        self.scalar(key, source, |text| chosen(text, words))
     }
 
     /// A list of values; the file must have it, with at least one.
@@ -391,6 +391,14 @@ fn at_least(duration: Duration, min: Duration) -> Result<Duration, String> {
     } else {
         Err(format!("is too short; expected at least \"{}ms\"", min.as_millis()))
     }
+}
+
+fn chosen<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let word = words.iter().find(|(word, _)| *word == text);
+    word.map(|(_, choice)| *choice).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        format!("is unknown; expected one of {}", words.join(", "))
+    })
 }
 
 fn within(number: u64, bounds: &Range<u64>) -> Result<u64, String> {

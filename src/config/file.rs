@@ -3,7 +3,7 @@
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
 use super::units;
-use crate::admission::{As, Timestamp, Until, Who};
+use crate::admission::{As, Class, List, Match, Timestamp, Until, Who, WhoError};
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
 use crate::net::upstream::{Server, UpstreamSettings};
@@ -40,6 +40,8 @@ pub struct Config {
     pub answers: Answers,
     /// `[[ban]]`, in the order of the file.
     pub bans: Vec<BanConfig>,
+    /// `[[exempt]]`, in the order of the file.
+    pub exemptions: Vec<BanConfig>,
     /// `[log]`.
     pub log: LogSettings,
     /// `[log] stats_interval`: how often the totals are logged; `None` for never.
@@ -69,7 +71,7 @@ pub struct RouteConfig {
     pub upstream: String,
 }
 
-/// One `[[ban]]`.
+/// One `[[ban]]` or `[[exempt]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BanConfig {
     /// Whom it names; no two name the same.
@@ -84,7 +86,22 @@ pub struct BanConfig {
     pub until: Until,
 }
 
+impl BanConfig {
+    /// True when nothing about the ban differs, not even how its pattern matches.
+    pub(super) fn is_same(&self, other: &BanConfig) -> bool {
+        self == other && self.who.matching() == other.who.matching()
+    }
+}
+
 impl Config {
+    /// The bans or the exemptions.
+    pub fn bans_of(&self, list: List) -> &[BanConfig] {
+        match list {
+            List::Bans => &self.bans,
+            List::Exemptions => &self.exemptions,
+        }
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors
@@ -130,7 +147,8 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>) -> Option<Config> {
     let upstreams = read_upstreams(&groups);
     let routes = read_routes(&root, &group_names);
     let answers = read_answers(root.section("banned"));
-    let bans = read_bans(&root);
+    let bans = read_bans(&root, "ban");
+    let exemptions = read_bans(&root, "exempt");
     let log = read_log(root.section("log"));
     root.finish();
 
@@ -144,6 +162,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>) -> Option<Config> {
         routes: routes?,
         answers: answers?,
         bans: bans?,
+        exemptions: exemptions?,
         log,
         stats_interval,
         settings: BTreeMap::new(),
@@ -250,22 +269,42 @@ fn read_answers(section: Section<'_, '_>) -> Option<Answers> {
     Some(Answers { v3_banned: v3_banned?, tell_reason: tell_reason? })
 }
 
-fn read_bans(root: &Section<'_, '_>) -> Option<Vec<BanConfig>> {
+fn read_bans(root: &Section<'_, '_>, key: &'static str) -> Option<Vec<BanConfig>> {
     let mut seen = HashMap::new();
-    all(root.sections("ban").into_iter().enumerate().map(|(index, mut section)| {
+    let mut expensive: HashMap<(As, Class), usize> = HashMap::new();
+    all(root.sections(key).into_iter().enumerate().map(|(index, mut section)| {
         // A list of a million bans is compared ban by ban, not option by option.
         section.label(None);
-        let kind: Option<As> = section.required("as", "one of clientid, username, peerhost");
-        let name: Option<String> = section.required("who", "whom to ban");
-        let who = kind.zip(name).and_then(|(kind, name)| {
-            Who::new(kind, &name).map_err(|problem| section.wrong("who", problem)).ok()
+        let kind: Option<As> = section.required("as", KINDS);
+        let name: Option<String> = section.required("who", "whom it is about");
+        let matching = section.optional_choice("match", &[("search", Match::Search), ("full", Match::Full)]);
+        let who = kind.zip(name).and_then(|(kind, name)| match Who::new(kind, &name, matching) {
+            Ok(who) => Some(who),
+            Err(WhoError::NoMatch) => {
+                section.mistake("match", format!("stands at a {kind}; expected only at {PATTERN_KINDS}"));
+                None
+            }
+            Err(problem) => {
+                section.wrong("who", problem);
+                None
+            }
         });
         let by = section.optional("by").unwrap_or_else(|| "config".to_owned());
         let reason: String = section.optional("reason").unwrap_or_default();
         let at = section.optional("at");
         let until = section.optional("until").unwrap_or(Until::Infinity);
         if let Some(other) = who.as_ref().and_then(|who| seen.insert(who.clone(), index)) {
-            section.wrong("who", format!("is banned already by ban[{other}]; expected one ban for each"));
+            section.wrong("who", format!("stands in {key}[{other}] already; expected once"));
+        }
+        if let Some(pattern) = who.as_ref().and_then(Who::pattern)
+            && let Some(max) = pattern.class().max()
+        {
+            let count = expensive.entry((who.as_ref()?.kind(), pattern.class())).or_default();
+            *count += 1;
+            if *count > max {
+                let class = pattern.class();
+                section.wrong("who", format!("is one {class} pattern too many; expected at most {max} of a kind, because each is tried for every client"));
+            }
         }
         section.finish();
         Some(BanConfig { who: who?, by: by.into(), reason: reason.into(), at, until })
@@ -291,6 +330,10 @@ fn read_log(section: Section<'_, '_>) -> Option<(LogSettings, Option<Duration>)>
     let max_connection_lines = NonZeroU32::new(u32::try_from(lines?).ok()?);
     Some((LogSettings { level: level?, format: format?, max_connection_lines }, stats_interval?.on()))
 }
+
+const KINDS: &str =
+    "one of clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re";
+const PATTERN_KINDS: &str = "clientid_re, username_re and peerhost_re";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 

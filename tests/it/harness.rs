@@ -1,6 +1,6 @@
 //! A proxy on a free port, a broker that remembers what it was sent, and a client that speaks in bytes.
 
-use mqtt_bouncer::admission::{As, Ban, Terms, Timestamp, Until, Who};
+use mqtt_bouncer::admission::{As, Ban, List, Terms, Timestamp, Until, Who};
 use mqtt_bouncer::app::App;
 use mqtt_bouncer::clock::Clock;
 use mqtt_bouncer::config::Config;
@@ -69,7 +69,8 @@ impl Proxy {
 
     pub(crate) fn ban(&self, kind: As, who: &str) {
         let terms = Terms { by: "test".into(), reason: "testing".into(), at: NOW, until: Until::Infinity };
-        self.app.bouncer().ban(Ban { who: Who::new(kind, who).expect("a name"), terms });
+        let who = Who::new(kind, who, None).expect("a name");
+        self.app.bouncer().put(List::Bans, Ban { who, terms }).expect("room");
     }
 
     pub(crate) fn count(&self, outcome: Outcome) -> u64 {

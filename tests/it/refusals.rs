@@ -48,6 +48,26 @@ async fn the_wording_of_a_ban_follows_the_config() {
 }
 
 #[tokio::test]
+async fn networks_and_patterns_refuse_and_exemptions_win() {
+    let broker = Broker::start().await;
+    let rules = r#"
+        [[ban]]
+        as = "peerhost_net"
+        who = "127.0.0.0/8"
+        [[exempt]]
+        as = "clientid_re"
+        who = '^gateway-\d+$'
+        match = "full"
+    "#;
+    let proxy = Proxy::start(&config(broker.addr, "", rules));
+    assert_eq!(told(&proxy, &connect_v311("sensor")).await, V3_BANNED);
+    let mut client = proxy.connect().await;
+    client.send(&connect_v311("gateway-7")).await;
+    broker.accept().await.receive(&connect_v311("gateway-7")).await;
+    assert_eq!(told(&proxy, &connect_v311("gateway-7x")).await, V3_BANNED);
+}
+
+#[tokio::test]
 async fn a_ban_ends_when_its_time_has_come() {
     let broker = Broker::start().await;
     let until = Timestamp::from_millis(NOW.as_millis() + 60_000);

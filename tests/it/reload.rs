@@ -1,5 +1,5 @@
 use crate::harness::*;
-use mqtt_bouncer::admission::{As, Client as Claimed, Verdict};
+use mqtt_bouncer::admission::{As, Client as Claimed, List, Verdict};
 
 /// A config with these listeners (name and address) and this at the end.
 fn listening(broker: &Broker, listeners: &[(&str, &str)], rest: &str) -> String {
@@ -135,7 +135,7 @@ async fn a_failed_reload_changes_nothing() {
     assert_eq!(&*error.listener, "taken");
     assert_eq!(proxy.app.config(), &before);
     assert_eq!(proxy.app.local_addr("new"), None);
-    assert_eq!(proxy.app.bouncer().count(As::ClientId), 0);
+    assert_eq!(proxy.app.bouncer().count(List::Bans, As::ClientId), 0);
     still_talk(&mut session).await;
     still_talk(&mut admitted(&proxy, &broker, "mqtt").await).await;
 }

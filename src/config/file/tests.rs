@@ -65,11 +65,11 @@ level = "loud"
         "test.toml:11: upstream.servers: \"127.0.0.1\" is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"",
         "test.toml:11: upstream.servers: 7 is not a string; expected at least one \"IP:PORT\" or \"NAME:PORT\"",
         "test.toml:12: upstream.connect_timeout: \"0s\" is too short; expected at least \"1ms\"",
-        "test.toml:14: ban[0].as: \"ip\" is not a kind of ban; expected one of clientid, username, peerhost",
+        "test.toml:14: ban[0].as: \"ip\" is not a kind of ban; expected one of clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re",
         "test.toml:18: ban[1].who: \"localhost\" is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"",
         "test.toml:19: ban[1].until: \"tomorrow\" is not an end; expected \"infinity\", RFC 3339, e.g. \"2030-01-01T00:00:00+00:00\", or epoch seconds",
         "test.toml:21: log.level: \"loud\" is unknown; expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-        "test.toml:22: nodes: is not an option; expected one of node, listener, upstream, upstreams, route, banned, ban, log",
+        "test.toml:22: nodes: is not an option; expected one of node, listener, upstream, upstreams, route, banned, ban, exempt, log",
     ];
     assert_eq!(found, expected);
 }
@@ -164,9 +164,72 @@ fn the_same_name_is_banned_once() {
     let found = mistakes(&format!("{MINIMAL}{}{}", ban("10.0.0.1"), ban("::ffff:10.0.0.1")));
     assert_eq!(
         found,
+        ["test.toml:11: ban[1].who: \"::ffff:10.0.0.1\" stands in ban[0] already; expected once"]
+    );
+}
+
+#[test]
+fn every_kind_is_read_and_wrong_ones_say_why() {
+    let rule =
+        |kind: &str, who: &str, more: &str| format!("[[ban]]\nas = \"{kind}\"\nwho = '{who}'\n{more}\n");
+    let good = [
+        rule("peerhost_net", "192.168.0.77/24", ""),
+        rule("clientid_re", r"^bot-\d+$", "match = \"full\""),
+        rule("username_re", "adm", ""),
+        rule("peerhost_re", r"^10\.", ""),
+    ];
+    let config =
+        parse(&format!("{MINIMAL}{}{}", good.concat(), good.concat().replace("[[ban]]", "[[exempt]]")));
+    let shown: Vec<_> = config.bans.iter().map(|ban| (ban.who.to_string(), ban.who.matching())).collect();
+    assert_eq!(
+        shown,
         [
-            "test.toml:11: ban[1].who: \"::ffff:10.0.0.1\" is banned already by ban[0]; expected one ban for each"
+            ("192.168.0.0/24".to_owned(), None),
+            (r"^bot-\d+$".to_owned(), Some(Match::Full)),
+            ("adm".to_owned(), Some(Match::Search)),
+            (r"^10\.".to_owned(), Some(Match::Search)),
         ]
+    );
+    assert_eq!(config.exemptions.len(), 4);
+
+    let bad = [
+        rule("peerhost_net", "10.0.0.0/33", ""),
+        rule("clientid_re", "bot-[0-9", ""),
+        rule("clientid", "x", "match = \"full\""),
+        rule("username_re", "x", "match = \"half\""),
+    ];
+    let found = mistakes(&format!("{MINIMAL}{}", bad.concat()));
+    assert_eq!(
+        found[0],
+        "test.toml:8: ban[0].who: '10.0.0.0/33' is not a network; expected e.g. \"192.0.2.0/24\" or \"2001:db8::/48\""
+    );
+    assert!(
+        found[1].starts_with(
+            "test.toml:12: ban[1].who: 'bot-[0-9' is not a usable pattern: the pattern is wrong at byte 4"
+        ),
+        "{found:?}"
+    );
+    assert_eq!(
+        found[2],
+        "test.toml:17: ban[2].match: stands at a clientid; expected only at clientid_re, username_re and peerhost_re"
+    );
+    assert_eq!(
+        found[3],
+        "test.toml:21: ban[3].match: \"half\" is unknown; expected one of \"search\", \"full\""
+    );
+}
+
+#[test]
+fn patterns_that_every_client_pays_for_are_limited() {
+    let lookahead = |n| format!("[[ban]]\nas = \"clientid_re\"\nwho = '^(?!a{n}$).+'\n");
+    let rules: String = (0..257).map(lookahead).collect();
+    let found = mistakes(&format!("{MINIMAL}{rules}"));
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].contains(
+            "ban[256].who: '^(?!a256$).+' is one lookaround pattern too many; expected at most 256"
+        ),
+        "{found:?}"
     );
 }
 
