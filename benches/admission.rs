@@ -102,7 +102,7 @@ fn fill(list: &BanList, exact: usize, networks: usize, patterns: usize, random: 
     for _ in 0..networks {
         let (addr, len) = match address(random) {
             addr @ IpAddr::V4(_) => (addr, random.u8(16..=24)),
-            addr @ IpAddr::V6(_) => (addr, random.u8(32..=64)),
+            addr @ IpAddr::V6(_) => (addr, random.u8(48..=64)),
         };
         let who =
             Who::new(As::PeerHostNet, &format!("{}/{len}", banned_half(addr)), None).expect("a network");
@@ -135,7 +135,7 @@ fn address(random: &mut fastrand::Rng) -> IpAddr {
     if random.u8(..5) < 4 {
         IpAddr::from((random.u32(..) | 0x8000_0000).to_be_bytes())
     } else {
-        IpAddr::from((0x2001_0000_u128 << 96 | random.u128(..) >> 20 | 1 << 95).to_be_bytes())
+        IpAddr::from((0x2001_0db8_u128 << 96 | 1 << 95 | random.u128(..) >> 33).to_be_bytes())
     }
 }
 
