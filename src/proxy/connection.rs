@@ -194,7 +194,7 @@ impl Visit<'_> {
             r#as = ban.map(|ban| display(ban.who.kind())),
             who = who.as_deref().map(|who| display(Shown(who))),
             by = ban.map(|ban| display(Shown(&ban.terms.by))),
-            reason = ban.map(|ban| display(Shown(&ban.terms.reason))),
+            reason = ban.map(|ban| &*ban.terms.reason).filter(|reason| !reason.is_empty()).map(|reason| display(Shown(reason))),
             until = ban.map(|ban| display(ban.terms.until)),
             "refused"
         );

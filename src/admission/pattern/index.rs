@@ -147,7 +147,8 @@ impl<T: Clone + Send + Sync> PatternIndex<T> {
         self.count_of(class).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
-    /// How often a rule could not be decided and so counted as a match, see [the module](super).
+    /// How often a rule could not be decided and so counted as a match: lookaround over its step limit, or a
+    /// name over [`EXACT_LEN`](super::EXACT_LEN) bytes.
     pub fn undecided(&self) -> u64 {
         self.undecided.load(Ordering::Relaxed)
     }
