@@ -14,7 +14,7 @@ fn reload_bans_and_lifts_without_dropping_a_session() {
     let mut bad = Client::enter(proxy.addr, Version::V5, "bad");
 
     let line = proxy.reload(&config(broker.addr, "", &ban("clientid", "bad")), IN_USE);
-    assert!(line.contains("banned=1 lifted=0"), "{line}");
+    assert!(line.contains("put=1 removed=0"), "{line}");
     assert_eq!(Client::knock(proxy.addr, Version::V5, "bad").err(), Some(0x8a));
     assert_eq!(Client::knock(proxy.addr, Version::V311, "bad").err(), Some(5));
     inside.assert_alive();
@@ -22,7 +22,7 @@ fn reload_bans_and_lifts_without_dropping_a_session() {
     bad.assert_alive();
 
     let line = proxy.reload(&config(broker.addr, "", ""), IN_USE);
-    assert!(line.contains("banned=0 lifted=1"), "{line}");
+    assert!(line.contains("put=0 removed=1"), "{line}");
     Client::enter(proxy.addr, Version::V5, "bad").assert_alive();
     inside.assert_alive();
 }
