@@ -169,7 +169,7 @@ impl App {
             }
         }
         for (list, who) in &orders.remove {
-            self.proxy.bouncer.remove(*list, who);
+            self.proxy.bouncer.remove_from_file(*list, who);
         }
         self.put(orders.put.iter().map(|(list, ban)| (*list, ban)));
         self.proxy.routes.store(Arc::new(routes(&config)));
@@ -234,7 +234,7 @@ impl App {
         for (list, ban) in bans {
             expired += usize::from(!ban.until.is_after(now));
             // The config holds no more expensive patterns than the lists take.
-            if let Err(error) = bouncer.put(list, in_force(ban, now)) {
+            if let Err(error) = bouncer.put_from_file(list, in_force(ban, now)) {
                 error!(%list, %error, "not in force");
             }
         }
@@ -379,7 +379,7 @@ pub fn bouncer_of(config: &Config, clock: Clock) -> Bouncer {
     for list in List::ALL {
         for ban in config.bans_of(list) {
             // The config holds no more expensive patterns than the lists take.
-            let _ = bouncer.put(list, in_force(ban, now));
+            let _ = bouncer.put_from_file(list, in_force(ban, now));
         }
     }
     bouncer

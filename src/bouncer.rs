@@ -1,64 +1,185 @@
 //! The one handle to the lists that the rest of the program holds: the lists, and the time to ask them with.
+//!
+//! A ban has one of two sources: the config file, or somebody at run time. Where both name the same, the one that ends
+//! later is in force, and when one of them goes the other is there again: whoever is banned by either stays out.
 
-use crate::admission::{Admission, As, Ban, Client, Explanation, List, TooMany, Verdict, Who};
+use crate::admission::{Admission, As, Ban, BanList, Client, Explanation, List, TooMany, Verdict, Who};
 use crate::clock::Clock;
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A handle to the lists. Clones share them. Checks take no lock.
 #[derive(Debug, Clone, Default)]
 pub struct Bouncer {
-    admission: Arc<Admission>,
+    shared: Arc<Shared>,
     clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    admission: Admission,
+    /// What the config file says. Whoever changes the lists holds this.
+    from_file: Mutex<HashMap<(List, Who), Ban>>,
 }
 
 impl Bouncer {
     /// A bouncer with empty lists that takes the time from `clock`.
     pub fn new(clock: Clock) -> Bouncer {
-        Bouncer { admission: Arc::default(), clock }
+        Bouncer { shared: Arc::default(), clock }
     }
 
     /// Says whether this client may enter now.
     pub fn check(&self, client: &Client<'_>) -> Verdict {
-        self.admission.check(client, self.clock.now())
+        self.shared.admission.check(client, self.clock.now())
     }
 
     /// The ban that holds now for an address alone.
     pub fn check_peer(&self, peer: IpAddr) -> Option<Ban> {
-        self.admission.check_peer(peer, self.clock.now())
+        self.shared.admission.check_peer(peer, self.clock.now())
     }
 
     /// Everything that names this client, and the verdict now.
     pub fn explain(&self, client: &Client<'_>) -> Explanation {
-        self.admission.explain(client, self.clock.now())
+        self.shared.admission.explain(client, self.clock.now())
     }
 
-    /// Adds a ban or an exemption, or changes the one that names the same. In force for every check that begins after
-    /// this returns.
+    /// Adds a ban or an exemption at run time, or changes the one that names the same. In force for every check that
+    /// begins after this returns, unless the config file has one that ends later.
     ///
     /// # Errors
     /// It is an expensive pattern, and there are too many already.
-    pub fn put(&self, list: List, ban: Ban) -> Result<Option<Ban>, TooMany> {
-        self.admission.list(list).insert(ban)
+    pub fn put(&self, list: List, ban: Ban) -> Result<(), TooMany> {
+        let from_file = self.lock();
+        // Most have nothing there, and millions are put.
+        let fixed = if from_file.is_empty() { None } else { from_file.get(&(list, ban.who.clone())) };
+        if fixed.is_none_or(|fixed| fixed.terms.until < ban.terms.until) {
+            self.list(list).insert(ban)?;
+        }
+        Ok(())
     }
 
-    /// Takes a ban or an exemption off its list; returns what it was.
-    pub fn remove(&self, list: List, who: &Who) -> Option<Ban> {
-        self.admission.list(list).remove(who)
+    /// Takes off the list what was added at run time. What the config file says of the same `who` is in force again.
+    pub fn remove(&self, list: List, who: &Who) {
+        let from_file = self.lock();
+        match from_file.get(&(list, who.clone())) {
+            // It takes the place of one that names the same, so there is room.
+            Some(fixed) => drop(self.list(list).insert(fixed.clone())),
+            None => drop(self.list(list).remove(who)),
+        }
+    }
+
+    /// Puts in force what the config file says. Whoever keeps what was added at run time
+    /// [puts](Bouncer::put) again what it has of the same `who`.
+    ///
+    /// # Errors
+    /// It is an expensive pattern, and there are too many already; nothing has changed.
+    pub fn put_from_file(&self, list: List, ban: Ban) -> Result<(), TooMany> {
+        let mut from_file = self.lock();
+        self.list(list).insert(ban.clone())?;
+        from_file.insert((list, ban.who.clone()), ban);
+        Ok(())
+    }
+
+    /// Takes off the list what the config file no longer says. Whoever keeps what was added at run time
+    /// [puts](Bouncer::put) again what it has of the same `who`.
+    pub fn remove_from_file(&self, list: List, who: &Who) {
+        let mut from_file = self.lock();
+        if from_file.remove(&(list, who.clone())).is_some() {
+            self.list(list).remove(who);
+        }
+    }
+
+    /// What the config file says of this `who`.
+    pub fn from_file(&self, list: List, who: &Who) -> Option<Ban> {
+        self.lock().get(&(list, who.clone())).cloned()
     }
 
     /// How many bans or exemptions of this kind there are, active or not.
     pub fn count(&self, list: List, kind: As) -> usize {
-        self.admission.list(list).count(kind)
+        self.list(list).count(kind)
     }
 
     /// The lists.
     pub fn admission(&self) -> &Admission {
-        &self.admission
+        &self.shared.admission
     }
 
     /// The clock that bans are held to.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    fn list(&self, list: List) -> &BanList {
+        self.shared.admission.list(list)
+    }
+
+    /// A change that panicked has left the map whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<(List, Who), Ban>> {
+        self.shared.from_file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::{Terms, Timestamp, Until};
+
+    const WHO: Who = Who::ClientId(compact_str::CompactString::const_new("bot"));
+
+    fn ban(by: &str, until: Until) -> Ban {
+        let terms = Terms { by: by.into(), reason: "".into(), at: Timestamp::from_millis(0), until };
+        Ban { who: WHO, terms }
+    }
+
+    fn at(millis: i64) -> Until {
+        Until::Moment(Timestamp::from_millis(millis))
+    }
+
+    fn in_force(bouncer: &Bouncer) -> Option<Arc<str>> {
+        bouncer.admission().list(List::Bans).get(&WHO).map(|ban| ban.terms.by)
+    }
+
+    #[test]
+    fn of_two_sources_the_one_that_ends_later_is_in_force() {
+        for (file, run_time, expected) in [
+            (at(2), at(1), "file"),
+            (at(1), at(2), "us"),
+            (at(1), at(1), "file"),
+            (at(1), Until::Infinity, "us"),
+        ] {
+            let bouncer = Bouncer::default();
+            bouncer.put_from_file(List::Bans, ban("file", file)).expect("room");
+            bouncer.put(List::Bans, ban("us", run_time)).expect("room");
+            assert_eq!(in_force(&bouncer).as_deref(), Some(expected), "{file} {run_time}");
+        }
+    }
+
+    #[test]
+    fn when_one_source_goes_the_other_is_in_force_again() {
+        let bouncer = Bouncer::default();
+        bouncer.put_from_file(List::Bans, ban("file", at(1))).expect("room");
+        bouncer.put(List::Bans, ban("us", at(2))).expect("room");
+        bouncer.remove(List::Bans, &WHO);
+        assert_eq!(in_force(&bouncer).as_deref(), Some("file"));
+        bouncer.remove(List::Bans, &WHO);
+        assert_eq!(in_force(&bouncer).as_deref(), Some("file"), "the file's ban is not ours to remove");
+
+        bouncer.remove_from_file(List::Bans, &WHO);
+        assert_eq!(in_force(&bouncer), None);
+        bouncer.put(List::Bans, ban("us", at(2))).expect("room");
+        assert_eq!(in_force(&bouncer).as_deref(), Some("us"));
+        bouncer.remove_from_file(List::Bans, &WHO);
+        assert_eq!(in_force(&bouncer).as_deref(), Some("us"), "the file has nothing to take back");
+    }
+
+    #[test]
+    fn the_lists_have_sources_of_their_own() {
+        let bouncer = Bouncer::default();
+        bouncer.put_from_file(List::Exemptions, ban("file", Until::Infinity)).expect("room");
+        bouncer.put(List::Bans, ban("us", at(2))).expect("room");
+        assert_eq!(in_force(&bouncer).as_deref(), Some("us"));
+        assert!(bouncer.from_file(List::Exemptions, &WHO).is_some());
+        assert!(bouncer.from_file(List::Bans, &WHO).is_none());
     }
 }
