@@ -8,6 +8,7 @@
 //! | [`wire`] | turns bytes into packets and back | nothing but its arguments |
 //! | [`net`] | accepts, reads, dials, relays, closes | sockets; no ban, no configuration |
 //! | [`bouncer`] | the handle to the ban list | [`admission`] and the [`clock`] |
+//! | [`cleanup`] | says when ended bans are forgotten | nothing but its arguments |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
 //! | [`app`] | builds, runs, reloads, drains | everything |
@@ -24,6 +25,7 @@
 pub mod admission;
 pub mod app;
 pub mod bouncer;
+pub mod cleanup;
 pub mod clock;
 pub mod config;
 pub mod metrics;

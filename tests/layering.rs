@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("admission", &[]),
     ("wire", &[]),
+    ("cleanup", &["admission"]),
     ("clock", &["admission"]),
     ("metrics", &[]),
     ("telemetry", &[]),
@@ -18,12 +19,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("net", &["wire"]),
     ("bouncer", &["admission", "clock"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
-    ("config", &["admission", "net", "proxy", "telemetry", "wire"]),
+    ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "wire"]),
     ("app", &["admission", "bouncer", "clock", "config", "metrics", "net", "proxy", "signal", "telemetry"]),
 ];
 
 /// Rooms that decide and do not act, and what would make them act.
-const PURE_ROOMS: &[&str] = &["admission", "wire"];
+const PURE_ROOMS: &[&str] = &["admission", "cleanup", "wire"];
 const IMPURE: &[&str] =
     &["tokio", "std::net::Tcp", "std::fs", "std::io", "std::thread", "SystemTime", "Instant", "tracing::"];
 

@@ -34,6 +34,12 @@ pub fn diff(old: &Config, new: &Config) -> Orders {
     if old.worker_threads != new.worker_threads {
         orders.after_restart.push("node.worker_threads");
     }
+    if old.data_dir != new.data_dir {
+        orders.after_restart.push("node.data_dir");
+    }
+    if old.bootstrap_file != new.bootstrap_file {
+        orders.after_restart.push("banned.bootstrap_file");
+    }
     if old.log.format != new.log.format {
         orders.after_restart.push("log.format");
     }

@@ -4,6 +4,7 @@ use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
 use super::units;
 use crate::admission::{As, Class, List, Match, Timestamp, Until, Who, WhoError};
+use crate::cleanup::CleanupSettings;
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
 use crate::net::upstream::{Server, UpstreamSettings};
@@ -14,7 +15,7 @@ use crate::wire::mqtt::connack::ReturnCode;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ use tracing::level_filters::LevelFilter;
 pub struct Config {
     /// `[node] worker_threads`; `None` for one per core.
     pub worker_threads: Option<NonZeroUsize>,
+    /// `[node] data_dir`: where bans and exemptions that are made at run time are kept; `None` for nowhere.
+    pub data_dir: Option<PathBuf>,
     /// `[node] drain_timeout`: how long sessions may go on after SIGTERM.
     pub drain_timeout: Duration,
     /// `[[listener]]`, in the order of the file; at least one.
@@ -38,6 +41,10 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// `[banned]`: how banned clients are told.
     pub answers: Answers,
+    /// `[banned] bootstrap_file`: what an empty store is filled with.
+    pub bootstrap_file: Option<PathBuf>,
+    /// `[banned.cleanup]`: when bans that have ended are forgotten.
+    pub cleanup: CleanupSettings,
     /// `[[ban]]`, in the order of the file.
     pub bans: Vec<BanConfig>,
     /// `[[exempt]]`, in the order of the file.
@@ -123,7 +130,8 @@ impl Config {
             notes.mistake(error.span().map_or(0, |span| span.start), "", error.message());
         }
         // Half a document would be full of mistakes that are none.
-        let config = if errors.is_empty() { read(&notes, document.get_ref()) } else { None };
+        let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+        let config = if errors.is_empty() { read(&notes, document.get_ref(), folder) } else { None };
         let (mistakes, settings) = notes.into_parts();
         match config {
             Some(config) if mistakes.is_empty() => Ok(Config { settings, ..config }),
@@ -132,11 +140,13 @@ impl Config {
     }
 }
 
-/// Reads the whole file. Everything is read before anything is given up, so that every mistake is noted.
-fn read(notes: &Notes<'_>, document: &DeTable<'_>) -> Option<Config> {
+/// Reads the whole file, which is in `folder`. Everything is read before anything is given up, so that every mistake is
+/// noted.
+fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Config> {
     let root = Section::root(notes, document);
     let node = root.section("node");
     let worker_threads = node.number("worker_threads", "0", 0..1025);
+    let data_dir = node.optional::<FilePath>("data_dir").map(|path| folder.join(path.0));
     let drain_timeout = node.duration("drain_timeout", "\"30s\"", Duration::ZERO);
     node.finish();
 
@@ -146,7 +156,14 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>) -> Option<Config> {
     let group_names = groups.names();
     let upstreams = read_upstreams(&groups);
     let routes = read_routes(&root, &group_names);
-    let answers = read_answers(root.section("banned"));
+    let banned = root.section("banned");
+    let answers = read_answers(&banned);
+    let bootstrap_file = banned.optional::<FilePath>("bootstrap_file").map(|path| folder.join(path.0));
+    if bootstrap_file.is_some() && data_dir.is_none() {
+        banned.mistake("bootstrap_file", "has nowhere to go; expected [node] data_dir, where bans are kept");
+    }
+    let cleanup = read_cleanup(banned.section("cleanup"));
+    banned.finish();
     let bans = read_bans(&root, "ban");
     let exemptions = read_bans(&root, "exempt");
     let log = read_log(root.section("log"));
@@ -155,12 +172,15 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>) -> Option<Config> {
     let (log, stats_interval) = log?;
     Some(Config {
         worker_threads: NonZeroUsize::new(usize::try_from(worker_threads?).ok()?),
+        data_dir,
         drain_timeout: drain_timeout?,
         listeners: listeners?,
         upstream: upstream?,
         upstreams: upstreams?,
         routes: routes?,
         answers: answers?,
+        bootstrap_file,
+        cleanup: cleanup?,
         bans: bans?,
         exemptions: exemptions?,
         log,
@@ -253,7 +273,7 @@ fn read_routes(root: &Section<'_, '_>, upstreams: &[String]) -> Option<Vec<Route
     }))
 }
 
-fn read_answers(section: Section<'_, '_>) -> Option<Answers> {
+fn read_answers(section: &Section<'_, '_>) -> Option<Answers> {
     let v3_banned = section.choice(
         "v3_return_code",
         "5",
@@ -265,8 +285,14 @@ fn read_answers(section: Section<'_, '_>) -> Option<Answers> {
         ],
     );
     let tell_reason = section.switch("tell_reason", "false");
-    section.finish();
     Some(Answers { v3_banned: v3_banned?, tell_reason: tell_reason? })
+}
+
+fn read_cleanup(section: Section<'_, '_>) -> Option<CleanupSettings> {
+    let period = section.duration("period", "\"5m\"", Duration::from_secs(1));
+    let ttl = section.duration("ttl", "\"1w\"", Duration::ZERO);
+    section.finish();
+    Some(CleanupSettings { period: period?, ttl: ttl? })
 }
 
 fn read_bans(root: &Section<'_, '_>, key: &'static str) -> Option<Vec<BanConfig>> {
@@ -355,6 +381,19 @@ impl FromStr for Name {
         } else {
             Err("is not a name; expected 1 to 64 letters, digits, \"-\" and \"_\"")
         }
+    }
+}
+
+struct FilePath(PathBuf);
+
+impl FromStr for FilePath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<FilePath, &'static str> {
+        if text.is_empty() || text.contains('\0') {
+            return Err("is not a path; expected e.g. \"/var/lib/mqtt-bouncer\"");
+        }
+        Ok(FilePath(text.into()))
     }
 }
 
