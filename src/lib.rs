@@ -9,6 +9,7 @@
 //! | [`net`] | accepts, reads, dials, relays, closes | sockets; no ban, no configuration |
 //! | [`bouncer`] | the handle to the ban list | [`admission`] and the [`clock`] |
 //! | [`cleanup`] | says when ended bans are forgotten | nothing but its arguments |
+//! | [`exchange`] | reads and writes lists of bans | [`admission`], and the readers and writers that it is given |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
 //! | [`app`] | builds, runs, reloads, drains | everything |
@@ -28,6 +29,7 @@ pub mod bouncer;
 pub mod cleanup;
 pub mod clock;
 pub mod config;
+pub mod exchange;
 pub mod metrics;
 pub mod net;
 pub mod proxy;

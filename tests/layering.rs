@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("signal", &[]),
     ("net", &["wire"]),
     ("bouncer", &["admission", "clock"]),
+    ("exchange", &["admission"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
     ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "wire"]),
     ("app", &["admission", "bouncer", "clock", "config", "metrics", "net", "proxy", "signal", "telemetry"]),
