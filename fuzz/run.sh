@@ -16,7 +16,7 @@ cd "$(dirname "$0")" || exit 2
 seconds=${1:-600}
 shift $(($# > 0))
 targets=("$@")
-[[ ${#targets[@]} -gt 0 ]] || targets=(connect frame config)
+[[ ${#targets[@]} -gt 0 ]] || targets=(connect frame config exchange)
 sanitizer=${SANITIZER:-none}
 
 command -v c++ >/dev/null || { echo "fuzz/run.sh: c++ is missing; try: apt-get install g++" >&2; exit 2; }

@@ -84,3 +84,12 @@ until = 1900000000
 '
 seed config mistakes.toml '[[listener]]\nname = "a b"\nbind = "0.0.0.0:99999"\nbindd = 1\nmax_connect_size = "1TB"\n[upstream]\nservers = []\nconnect_timeout = "0s"\n[[ban]]\nas = "x"\nwho = ""\n'
 seed config no_toml '[[listener]\nname = \n"'
+
+# exchange: the format (0 to 4), how many bytes come at a time, and the file.
+seed exchange jsonl '\x00\x20{"as":"clientid_re","who":"^a\\u00e9$","match":"full","by":"ops","reason":"r","at":"2026-04-22T08:16:31.250+00:00","until":1900000000}\n\n{"as":"clientid"}\n{"as":"peerhost","who":"::1","until":"infinity","until":null}\n'
+seed exchange emqx_csv '\x01\x03as,who,until,at,by,reason\r\nclientid,x,,1700000000, me ,\r\rpeerhost_net,10.0.0.0/8,2030-01-01T00:00:00Z,,,\nip,x,,,,\nclientid,x\n'
+seed exchange emqx_list '\x02\xff[{"as":"clientid","who":"x","until":null},\n{"as":"username","who":"\\"]}"},{"who":[{}]}]'
+seed exchange emqx_page '\x02\x10{"meta":{"page":1,"data":[1]},"data":[{"as":"peerhost_net","who":"::/48"}],"code":0}'
+seed exchange tbmq_requests '\x03\x40[{"type":"REGEX","pattern":"a.*","regexMatchTarget":"BY_USERNAME"},{"type":"IP_ADDRESS","ipAddress":"0:0:0:0:0:0:0:1","expirationTime":1900000000007,"description":"d"}]'
+seed exchange tbmq_page '\x03\x40{"data":[{"type":"CLIENT_ID","value":"x","regexMatchTarget":null,"status":"ACTIVE","expirationTime":0}],"totalPages":1,"hasNext":false}'
+seed exchange plain '\x04\x05# x\nbot\n#bot\n10.0.0.0/8\r\n::1\n10.0.0/8\n x\n'
