@@ -19,8 +19,22 @@ pub struct Bouncer {
 #[derive(Debug, Default)]
 struct Shared {
     admission: Admission,
-    /// What the config file says. Whoever changes the lists holds this.
-    from_file: Mutex<HashMap<(List, Who), Ban>>,
+    /// What the config file says, and beside it what was said at run time. Whoever changes the lists holds this.
+    from_file: Mutex<HashMap<(List, Who), Sources>>,
+}
+
+/// Two bans that name the same. The one in the list is the one that ends later, the file's if they end alike.
+#[derive(Debug)]
+struct Sources {
+    file: Ban,
+    run_time: Option<Ban>,
+}
+
+impl Sources {
+    fn in_force(&self) -> &Ban {
+        let longer = self.run_time.as_ref().filter(|ban| ban.terms.until > self.file.terms.until);
+        longer.unwrap_or(&self.file)
+    }
 }
 
 impl Bouncer {
@@ -48,51 +62,72 @@ impl Bouncer {
     /// begins after this returns, unless the config file has one that ends later.
     ///
     /// # Errors
-    /// It is an expensive pattern, and there are too many already.
+    /// It is an expensive pattern, and there are too many already; nothing has changed.
     pub fn put(&self, list: List, ban: Ban) -> Result<(), TooMany> {
-        let from_file = self.lock();
-        // Most have nothing there, and millions are put.
-        let fixed = if from_file.is_empty() { None } else { from_file.get(&(list, ban.who.clone())) };
-        if fixed.is_none_or(|fixed| fixed.terms.until < ban.terms.until) {
-            self.list(list).insert(ban)?;
+        let mut from_file = self.lock();
+        // Most bans have one source, and millions are put.
+        let sources = if from_file.is_empty() { None } else { from_file.get_mut(&(list, ban.who.clone())) };
+        let Some(sources) = sources else { return self.list(list).insert(ban).map(drop) };
+        let before = sources.run_time.replace(ban);
+        let inserted = self.list(list).insert(sources.in_force().clone());
+        if inserted.is_err() {
+            sources.run_time = before;
         }
-        Ok(())
+        inserted.map(drop)
     }
 
     /// Takes off the list what was added at run time. What the config file says of the same `who` is in force again.
     pub fn remove(&self, list: List, who: &Who) {
-        let from_file = self.lock();
-        match from_file.get(&(list, who.clone())) {
-            // It takes the place of one that names the same, so there is room.
-            Some(fixed) => drop(self.list(list).insert(fixed.clone())),
+        let mut from_file = self.lock();
+        match from_file.get_mut(&(list, who.clone())) {
+            Some(sources) => {
+                sources.run_time = None;
+                self.put_back(list, sources.file.clone());
+            }
             None => drop(self.list(list).remove(who)),
         }
     }
 
-    /// Puts in force what the config file says. Whoever keeps what was added at run time
-    /// [puts](Bouncer::put) again what it has of the same `who`.
+    /// Puts in force what the config file says, unless something was added at run time that ends later.
     ///
     /// # Errors
     /// It is an expensive pattern, and there are too many already; nothing has changed.
-    pub fn put_from_file(&self, list: List, ban: Ban) -> Result<(), TooMany> {
+    pub fn put_from_file(&self, list: List, file: Ban) -> Result<(), TooMany> {
         let mut from_file = self.lock();
-        self.list(list).insert(ban.clone())?;
-        from_file.insert((list, ban.who.clone()), ban);
+        let key = (list, file.who.clone());
+        let run_time = match from_file.get_mut(&key) {
+            Some(sources) => sources.run_time.clone(),
+            None => self.list(list).get(&file.who),
+        };
+        let sources = Sources { file, run_time };
+        self.list(list).insert(sources.in_force().clone())?;
+        from_file.insert(key, sources);
         Ok(())
     }
 
-    /// Takes off the list what the config file no longer says. Whoever keeps what was added at run time
-    /// [puts](Bouncer::put) again what it has of the same `who`.
+    /// Takes off the list what the config file no longer says. What was added at run time is in force again.
     pub fn remove_from_file(&self, list: List, who: &Who) {
         let mut from_file = self.lock();
-        if from_file.remove(&(list, who.clone())).is_some() {
-            self.list(list).remove(who);
+        match from_file.remove(&(list, who.clone())) {
+            Some(Sources { run_time: Some(ban), .. }) => self.put_back(list, ban),
+            Some(Sources { run_time: None, .. }) => drop(self.list(list).remove(who)),
+            None => {}
         }
     }
 
     /// What the config file says of this `who`.
     pub fn from_file(&self, list: List, who: &Who) -> Option<Ban> {
-        self.lock().get(&(list, who.clone())).cloned()
+        self.lock().get(&(list, who.clone())).map(|sources| sources.file.clone())
+    }
+
+    /// Puts a ban in the place of one that names the same.
+    fn put_back(&self, list: List, ban: Ban) {
+        let (list, who) = (self.list(list), ban.who.clone());
+        if list.insert(ban.clone()).is_err() {
+            // Of two patterns alike the one may be of a dearer class than the other; the place of both is free then.
+            list.remove(&who);
+            let _ = list.insert(ban);
+        }
     }
 
     /// How many bans or exemptions of this kind there are, active or not.
@@ -115,7 +150,7 @@ impl Bouncer {
     }
 
     /// A change that panicked has left the map whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<(List, Who), Ban>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(List, Who), Sources>> {
         self.shared.from_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -157,20 +192,40 @@ mod tests {
 
     #[test]
     fn when_one_source_goes_the_other_is_in_force_again() {
-        let bouncer = Bouncer::default();
-        bouncer.put_from_file(List::Bans, ban("file", at(1))).expect("room");
-        bouncer.put(List::Bans, ban("us", at(2))).expect("room");
-        bouncer.remove(List::Bans, &WHO);
-        assert_eq!(in_force(&bouncer).as_deref(), Some("file"));
-        bouncer.remove(List::Bans, &WHO);
-        assert_eq!(in_force(&bouncer).as_deref(), Some("file"), "the file's ban is not ours to remove");
+        for file_comes_first in [true, false] {
+            let bouncer = Bouncer::default();
+            let from_file = || bouncer.put_from_file(List::Bans, ban("file", at(2))).expect("room");
+            let at_run_time = |until| bouncer.put(List::Bans, ban("us", until)).expect("room");
+            if file_comes_first {
+                from_file();
+            }
+            at_run_time(at(1));
+            from_file();
+            assert_eq!(in_force(&bouncer).as_deref(), Some("file"));
+            bouncer.remove_from_file(List::Bans, &WHO);
+            assert_eq!(in_force(&bouncer).as_deref(), Some("us"));
+            bouncer.remove_from_file(List::Bans, &WHO);
+            assert_eq!(in_force(&bouncer).as_deref(), Some("us"), "the file has nothing to take back");
 
-        bouncer.remove_from_file(List::Bans, &WHO);
-        assert_eq!(in_force(&bouncer), None);
-        bouncer.put(List::Bans, ban("us", at(2))).expect("room");
+            from_file();
+            at_run_time(at(3));
+            assert_eq!(in_force(&bouncer).as_deref(), Some("us"));
+            bouncer.remove(List::Bans, &WHO);
+            assert_eq!(in_force(&bouncer).as_deref(), Some("file"));
+            bouncer.remove(List::Bans, &WHO);
+            assert_eq!(in_force(&bouncer).as_deref(), Some("file"), "the file's ban is not ours to remove");
+            bouncer.remove_from_file(List::Bans, &WHO);
+            assert_eq!(in_force(&bouncer), None);
+        }
+    }
+
+    #[test]
+    fn a_ban_that_the_file_has_changed_is_in_force_as_it_is_now() {
+        let bouncer = Bouncer::default();
+        bouncer.put_from_file(List::Bans, ban("file", at(9))).expect("room");
+        bouncer.put(List::Bans, ban("us", at(3))).expect("room");
+        bouncer.put_from_file(List::Bans, ban("file", at(2))).expect("room");
         assert_eq!(in_force(&bouncer).as_deref(), Some("us"));
-        bouncer.remove_from_file(List::Bans, &WHO);
-        assert_eq!(in_force(&bouncer).as_deref(), Some("us"), "the file has nothing to take back");
     }
 
     #[test]
