@@ -1,5 +1,9 @@
 //! Sets up the log: where it goes, how it looks, how much of it strangers may cause.
 
+mod shown;
+
+pub use shown::Shown;
+
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::error::Error;

@@ -2,13 +2,12 @@
 
 use super::gate::{self, Arrival, NoConnect};
 use super::refusal::Refusal;
-use super::shown::Shown;
 use super::{Door, DoorSettings, OnBannedPeer, Proxy};
 use crate::admission::{Client, Verdict};
 use crate::metrics::Outcome;
 use crate::net::linger;
 use crate::net::relay::{Cause, End, relay};
-use crate::telemetry::Chain;
+use crate::telemetry::{Chain, Shown};
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connack::Refuse;
 use crate::wire::mqtt::session::Session;

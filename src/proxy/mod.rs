@@ -5,7 +5,6 @@ mod door;
 mod gate;
 mod refusal;
 mod route;
-mod shown;
 
 pub use door::{Door, DoorSettings, OnBannedPeer};
 pub use refusal::Answers;

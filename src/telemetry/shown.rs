@@ -4,8 +4,11 @@ use std::fmt::{self, Write};
 
 /// Shows a stranger's text so that it can neither forge a log line, nor hide, nor flood it: cut to a hundred
 /// characters, quoted and escaped unless every one of them is harmless.
-#[derive(Clone, Copy)]
-pub(super) struct Shown<'a>(pub(super) &'a str);
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a>(
+    /// The text.
+    pub &'a str,
+);
 
 const MAX_CHARACTERS: usize = 100;
 
