@@ -19,7 +19,7 @@ pub use ban::{Ban, Status, Terms, Until, UntilError};
 pub use ban_list::BanList;
 pub use client::Client;
 pub use networks::{NetworkMap, canonical};
-pub use pattern::{Class, EXACT_LEN, Match, Pattern, PatternError, PatternIndex, TooMany};
+pub use pattern::{Class, EXACT_LEN, Match, Pattern, PatternError, PatternIndex, TooMany, UnknownMatch};
 pub use time::{Timestamp, TimestampError};
 pub use who::{As, MAX_WHO, UnknownAs, Who, WhoError};
 

@@ -37,6 +37,7 @@ mod program;
 mod tests;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use regex_syntax::ast::{self, parse::ParserBuilder};
@@ -60,6 +61,32 @@ pub enum Match {
     Search,
     /// All of it.
     Full,
+}
+
+impl Match {
+    /// The name in files and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Match::Search => "search",
+            Match::Full => "full",
+        }
+    }
+}
+
+/// A word that says nothing about how much a rule must match.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is not a way to match; expected search or full")]
+pub struct UnknownMatch;
+
+impl FromStr for Match {
+    type Err = UnknownMatch;
+
+    fn from_str(name: &str) -> Result<Match, UnknownMatch> {
+        [Match::Search, Match::Full]
+            .into_iter()
+            .find(|matching| matching.as_str() == name)
+            .ok_or(UnknownMatch)
+    }
 }
 
 /// What a rule costs a check, cheapest first.
