@@ -140,7 +140,7 @@ pub fn read<R: BufRead>(format: Format, from: R, options: ReadOptions) -> Bans<R
         Format::TbmqJson => List::TbmqJson(Objects::new(from)),
         Format::Plain => List::Plain(Lines::new(from, Ends::Lf), options.kind),
     };
-    Bans { list, maker: Maker::new(options), is_over: false }
+    Bans { list, maker: Maker::new(options), line: 0, is_over: false }
 }
 
 /// The bans of a list that is being read. Ends with the list, or after the first [`FileError`].
@@ -148,6 +148,7 @@ pub fn read<R: BufRead>(format: Format, from: R, options: ReadOptions) -> Bans<R
 pub struct Bans<R> {
     list: List<R>,
     maker: Maker,
+    line: u64,
     is_over: bool,
 }
 
@@ -174,6 +175,11 @@ impl<R: BufRead> Iterator for Bans<R> {
 }
 
 impl<R: BufRead> Bans<R> {
+    /// The line at which the record begins that was read last.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
     fn read_next(&mut self) -> Result<Option<Result<Ban, RecordError>>, FileError> {
         let record = match &mut self.list {
             List::JsonLines(lines) => lines.advance()?.map(|(line, text)| (line, json_lines::read(text))),
@@ -183,6 +189,7 @@ impl<R: BufRead> Bans<R> {
             List::Plain(lines, kind) => plain::next(lines, *kind)?,
         };
         let Some((line, draft)) = record else { return Ok(None) };
+        self.line = line;
         let ban = draft.and_then(|draft| self.maker.ban(draft));
         Ok(Some(ban.map_err(|mistake| mistake.in_record_at(line))))
     }
