@@ -234,6 +234,11 @@ impl BanList {
         self.pattern_indexes().iter().map(|index| index.count(class)).sum()
     }
 
+    /// How many patterns of this kind and class are in the list: what [`Class::max`] limits.
+    pub fn count_of(&self, kind: As, class: Class) -> usize {
+        self.patterns(kind).map_or(0, |index| index.count(class))
+    }
+
     /// How many times a pattern could not be decided within its limits, and counted as a match.
     pub fn undecided(&self) -> u64 {
         self.pattern_indexes().iter().map(|index| index.undecided()).sum()
