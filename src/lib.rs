@@ -10,6 +10,7 @@
 //! | [`bouncer`] | the handle to the ban list | [`admission`] and the [`clock`] |
 //! | [`cleanup`] | says when ended bans are forgotten | nothing but its arguments |
 //! | [`exchange`] | reads and writes lists of bans | [`admission`], and the readers and writers that it is given |
+//! | [`store`] | keeps bans on disk | [`admission`] and [`bouncer`] |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
 //! | [`app`] | builds, runs, reloads, drains | everything |
@@ -34,5 +35,6 @@ pub mod metrics;
 pub mod net;
 pub mod proxy;
 pub mod signal;
+pub mod store;
 pub mod telemetry;
 pub mod wire;

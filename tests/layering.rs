@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("net", &["wire"]),
     ("bouncer", &["admission", "clock"]),
     ("exchange", &["admission"]),
+    ("store", &["admission", "bouncer"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
     ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "wire"]),
     ("app", &["admission", "bouncer", "clock", "config", "metrics", "net", "proxy", "signal", "telemetry"]),

@@ -1,0 +1,258 @@
+//! The changes of one request, written inside of the transaction that the writer has begun.
+
+use super::change::{Change, Changed};
+use super::crowd::Crowd;
+use super::error::ChangeError;
+use super::row::{self, COLUMNS, RowError, Texts};
+use crate::admission::{As, Ban, List, MAX_WHO, Timestamp, Who};
+use compact_str::CompactString;
+use rusqlite::{Connection, Row, Statement};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The statements that changes are made of.
+#[derive(Debug)]
+pub(super) struct Ledger<'c> {
+    insert: Statement<'c>,
+    update: Statement<'c>,
+    row: Statement<'c>,
+    remove: Statement<'c>,
+    ended: Statement<'c>,
+    all: Statement<'c>,
+    clear: Statement<'c>,
+    /// Whether lists in memory follow, so that they have to be told.
+    is_followed: bool,
+}
+
+/// What a request has done, and what the lists in memory have to do once it is on disk.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) changed: Changed,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// What the lists in memory have to do.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Put(List, Ban),
+    /// Take this ban off, unless another one has taken its place.
+    Lift(List, Ban),
+}
+
+/// Why a request was not written.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It asks for what cannot be; other requests are not concerned.
+    Refused(ChangeError),
+    /// The transaction is lost.
+    Disk(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        Failure::Disk(error)
+    }
+}
+
+impl<'c> Ledger<'c> {
+    pub(super) fn new(conn: &'c Connection, is_followed: bool) -> rusqlite::Result<Ledger<'c>> {
+        Ok(Ledger {
+            insert: conn.prepare(&format!(
+                "INSERT INTO bans ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"
+            ))?,
+            update: conn.prepare(
+                r#"UPDATE bans SET matching = ?4, "by" = ?5, reason = ?6, at = ?7, until = ?8
+                   WHERE list = ?1 AND "as" = ?2 AND who = ?3"#,
+            )?,
+            row: conn.prepare(&format!(
+                r#"SELECT {COLUMNS} FROM bans WHERE list = ?1 AND "as" = ?2 AND who = ?3"#
+            ))?,
+            remove: conn.prepare(r#"DELETE FROM bans WHERE list = ?1 AND "as" = ?2 AND who = ?3"#)?,
+            ended: conn.prepare(ENDED)?,
+            all: conn.prepare(&format!("SELECT {COLUMNS} FROM bans WHERE list = ?1"))?,
+            clear: conn.prepare("DELETE FROM bans WHERE list = ?1")?,
+            is_followed,
+        })
+    }
+
+    /// Writes one request. After a failure the caller takes back what was written of it. `progress` counts the rows.
+    pub(super) fn write(
+        &mut self,
+        mut changes: Vec<Change>,
+        crowd: &mut Crowd,
+        progress: &AtomicU64,
+    ) -> Result<Done, Failure> {
+        progress.store(0, Ordering::Relaxed);
+        sort(&mut changes);
+        let mut done = Done::default();
+        for change in changes {
+            match change {
+                Change::Put(list, ban) => self.put(list, ban, None, crowd, &mut done)?,
+                Change::Add(list, ban, now) => self.put(list, ban, Some(now), crowd, &mut done)?,
+                Change::Remove(list, who) => self.remove(list, &who, crowd, &mut done)?,
+                Change::Clear(list) => self.clear(list, crowd, &mut done)?,
+                Change::RemoveEnded { list, by, limit } => {
+                    self.remove_ended(list, by, limit, crowd, progress, &mut done)?;
+                }
+                Change::Restore(list, who) => self.restore(list, &who, &mut done)?,
+            }
+            progress.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(done)
+    }
+
+    /// With `now`, a ban that has not ended then is in the way.
+    fn put(
+        &mut self,
+        list: List,
+        ban: Ban,
+        now: Option<Timestamp>,
+        crowd: &mut Crowd,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        check_lengths(&ban).map_err(Failure::Refused)?;
+        crowd.admit(list, &ban.who).map_err(|error| Failure::Refused(error.into()))?;
+        let (who, terms) = (row::key(&ban.who), &ban.terms);
+        let columns = (
+            list.as_str(),
+            ban.who.kind().as_str(),
+            &*who,
+            row::matching_of(&ban.who),
+            &*terms.by,
+            &*terms.reason,
+            terms.at.as_millis(),
+            row::until_of(terms.until),
+        );
+        if self.insert.execute(columns)? == 1 {
+            done.changed.added += 1;
+        } else {
+            if let Some(now) = now
+                && let Some(before) = self.stored(list, &ban.who)?
+                && before.terms.is_active(now)
+            {
+                return Err(Failure::Refused(ChangeError::Exists(Box::new(before))));
+            }
+            done.changed.changed += self.update.execute(columns)?;
+        }
+        drop(who);
+        if self.is_followed {
+            done.effects.push(Effect::Put(list, ban));
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, list: List, who: &Who, crowd: &mut Crowd, done: &mut Done) -> Result<(), Failure> {
+        let (kind, key) = (who.kind(), row::key(who));
+        if self.is_followed {
+            // A row that is no ban was never in force.
+            match self.stored(list, who) {
+                Ok(before) => done.effects.extend(before.map(|ban| Effect::Lift(list, ban))),
+                Err(Failure::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        done.changed.removed += self.remove.execute((list.as_str(), kind.as_str(), &*key))?;
+        crowd.forget(list, kind, &key);
+        Ok(())
+    }
+
+    fn clear(&mut self, list: List, crowd: &mut Crowd, done: &mut Done) -> Result<(), Failure> {
+        if self.is_followed {
+            let mut texts = Texts::default();
+            let mut rows = self.all.query([list.as_str()])?;
+            while let Some(row) = rows.next()? {
+                done.effects.extend(lifted(row, list, &mut texts)?);
+            }
+        }
+        done.changed.removed += self.clear.execute([list.as_str()])?;
+        crowd.clear(list);
+        Ok(())
+    }
+
+    fn remove_ended(
+        &mut self,
+        list: List,
+        by: Timestamp,
+        limit: usize,
+        crowd: &mut Crowd,
+        progress: &AtomicU64,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut texts = Texts::default();
+        let mut keys: Vec<(String, String)> = Vec::new();
+        let mut rows = self.ended.query((list.as_str(), by.as_millis(), limit))?;
+        while let Some(row) = rows.next()? {
+            keys.push((row.get(1)?, row.get(2)?));
+            if self.is_followed {
+                done.effects.extend(lifted(row, list, &mut texts)?);
+            }
+        }
+        drop(rows);
+        for (kind, who) in keys {
+            done.changed.removed += self.remove.execute((list.as_str(), &kind, &who))?;
+            if let Ok(kind) = kind.parse::<As>() {
+                crowd.forget(list, kind, &who);
+            }
+            progress.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, list: List, who: &Who, done: &mut Done) -> Result<(), Failure> {
+        if self.is_followed {
+            let stored = self.stored(list, who)?;
+            done.effects.extend(stored.map(|ban| Effect::Put(list, ban)));
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, list: List, who: &Who) -> Result<Option<Ban>, Failure> {
+        let mut rows = self.row.query((list.as_str(), who.kind().as_str(), &*row::key(who)))?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        match row::ban(row, &mut Texts::default()) {
+            Ok((_, ban)) => Ok(Some(ban)),
+            Err(RowError::Bad(row)) => Err(Failure::Refused(ChangeError::Row(Box::new(row)))),
+            Err(RowError::Disk(error)) => Err(Failure::Disk(error)),
+        }
+    }
+}
+
+/// What the lists in memory do when this row goes. A row that is no ban was never in force.
+fn lifted(row: &Row<'_>, list: List, texts: &mut Texts) -> rusqlite::Result<Option<Effect>> {
+    match row::ban(row, texts) {
+        Ok((_, ban)) => Ok(Some(Effect::Lift(list, ban))),
+        Err(RowError::Bad(_)) => Ok(None),
+        Err(RowError::Disk(error)) => Err(error),
+    }
+}
+
+fn check_lengths(ban: &Ban) -> Result<(), ChangeError> {
+    for (column, text) in [("by", &ban.terms.by), ("reason", &ban.terms.reason)] {
+        if text.len() > MAX_WHO {
+            return Err(ChangeError::TooLong { column, len: text.len(), max: MAX_WHO });
+        }
+    }
+    Ok(())
+}
+
+/// Brings many bans into the order of the table, which then grows at its end instead of everywhere. Two that name the
+/// same keep their order, and so does everything else.
+fn sort(changes: &mut [Change]) {
+    let are_puts = |a: &Change, b: &Change| matches!((a, b), (Change::Put(..), Change::Put(..)));
+    for run in changes.chunk_by_mut(are_puts).filter(|run| run.len() >= MANY) {
+        run.sort_by_cached_key(|change| match change {
+            Change::Put(list, ban) => {
+                Some((list.as_str(), ban.who.kind().as_str(), CompactString::from(row::key(&ban.who))))
+            }
+            _ => None,
+        });
+    }
+}
+
+/// How many bans are worth sorting.
+const MANY: usize = 1_000;
+
+/// What has ended, the oldest first: by the index, which costs what it finds.
+pub(super) const ENDED: &str = r#"
+    SELECT list, "as", who, matching, "by", reason, at, until FROM bans INDEXED BY bans_by_end
+    WHERE list = ?1 AND until <= ?2 ORDER BY until, "as", who LIMIT ?3"#;

@@ -1,0 +1,149 @@
+//! Keeps bans and exemptions on disk. A change that was acknowledged is there after `kill -9` and after a power cut, and
+//! it is in force.
+//!
+//! One SQLite file, because an operator can read it with `sqlite3`, and because others may read while we write. One
+//! thread owns it: it gathers the requests that wait, writes them in one transaction, and when that is on disk, puts
+//! them in force and answers. So a request costs its share of one fsync, and the disk is never behind the lists.
+//!
+//! The lists in memory ([`Bouncer`]) may hold more than the file does: bans of the config file. What the store takes off
+//! the lists is only what it has put there.
+//!
+//! # The file
+//! Table `bans`: `list` (`bans` or `exemptions`), `"as"`, `who`, `matching` (`search` or `full`, for patterns), `"by"`,
+//! `reason`, `at` and `until` in milliseconds since 1970, `until` null for infinity. A row that is no ban keeps the
+//! proxy from starting: a gap in the list would let somebody in.
+
+mod change;
+mod crowd;
+mod error;
+mod ledger;
+mod load;
+mod lock;
+mod reader;
+mod row;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use change::{Change, Changed};
+pub use error::{ChangeError, OpenError, ReadError};
+pub use reader::{Filter, Reader};
+pub use row::BadRow;
+
+use crate::bouncer::Bouncer;
+use ledger::Ledger;
+use lock::Lock;
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+use writer::{Order, Request, Writer};
+
+/// A handle to the store. Clones share it; when the last one goes, the writer ends by itself.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    orders: mpsc::Sender<Order>,
+    progress: Arc<AtomicU64>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What was found in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// There was no file; there is one now.
+    pub is_new: bool,
+    /// How many bans it holds, ended ones included.
+    pub bans: usize,
+    /// How many exemptions it holds.
+    pub exemptions: usize,
+}
+
+impl Store {
+    /// Opens the file for writing, makes it and its folder if there is none, and puts everything in it into `bouncer`,
+    /// which from then on follows every change. Without one, as beside a stopped proxy, only the disk is changed.
+    ///
+    /// # Errors
+    /// Somebody else writes to it; it cannot be read or made; it is damaged, or something else. It is never taken for
+    /// empty.
+    pub fn open(path: impl AsRef<Path>, bouncer: Option<Bouncer>) -> Result<(Store, Loaded), OpenError> {
+        let path = path.as_ref();
+        schema::create_folder(path)?;
+        let lock = Lock::take(path)?;
+        let (conn, is_new) = schema::open_to_write(path, schema::STEPS)?;
+        Store::start(path, lock, conn, bouncer).map(|(store, loaded)| (store, Loaded { is_new, ..loaded }))
+    }
+
+    fn start(
+        path: &Path,
+        lock: Lock,
+        conn: Connection,
+        bouncer: Option<Bouncer>,
+    ) -> Result<(Store, Loaded), OpenError> {
+        let (loaded, crowd) = match &bouncer {
+            Some(bouncer) => load::load(&conn, path, bouncer)?,
+            None => load::count(&conn, path)?,
+        };
+        // Tables that are not as we know them show here, not at the first change.
+        Ledger::new(&conn, bouncer.is_some()).map_err(|error| schema::failed(path, "use", error))?;
+        let progress = Arc::default();
+        let writer =
+            Writer { path: path.into(), conn, bouncer, crowd, progress: Arc::clone(&progress), lock };
+        let (orders, waiting) = mpsc::channel(WAITING);
+        let writer =
+            thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(waiting)).map_err(
+                |source| OpenError::Files { action: "start the writer of", path: path.into(), source },
+            )?;
+        let shared = Shared { orders, progress, writer: Mutex::new(Some(writer)) };
+        Ok((Store(Arc::new(shared)), loaded))
+    }
+
+    /// Makes these changes, in their order, all of them or none. When this returns, they are on disk and in force. They
+    /// are made even if the caller stops waiting.
+    ///
+    /// A [`Change::Put`] takes the place of whatever the lists hold for that name, a ban of the config file included.
+    ///
+    /// # Errors
+    /// None of them was made.
+    pub async fn change(&self, changes: Vec<Change>) -> Result<Changed, ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Change(Request { changes, reply });
+        self.0.orders.send(order).await.map_err(|_| ChangeError::Closed)?;
+        answer.await.map_err(|_| ChangeError::Closed)?
+    }
+
+    /// [`change`](Store::change) for threads that may block; it must not be called from async code.
+    pub fn change_blocking(&self, changes: Vec<Change>) -> Result<Changed, ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Change(Request { changes, reply });
+        self.0.orders.blocking_send(order).map_err(|_| ChangeError::Closed)?;
+        answer.blocking_recv().map_err(|_| ChangeError::Closed)?
+    }
+
+    /// How many rows the request in hand has written so far.
+    pub fn progress(&self) -> u64 {
+        self.0.progress.load(Ordering::Relaxed)
+    }
+
+    /// Does what waits, tidies the file and lets go of it. Changes that other handles ask for afterwards are refused.
+    /// Blocks; it must not be called from async code.
+    pub fn close(self) {
+        // Refused only when it is closed already.
+        let _ = self.0.orders.blocking_send(Order::Close);
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            error!("the store's writer has failed");
+        }
+    }
+}
+
+/// How many requests may wait for the writer before those who ask have to wait.
+const WAITING: usize = 1_024;

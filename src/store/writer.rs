@@ -1,0 +1,240 @@
+//! The thread that owns the database. It takes what waits, writes it as one transaction, and when that is on disk, puts
+//! it in force and answers. One fsync serves them all.
+
+use super::change::{Change, Changed};
+use super::crowd::Crowd;
+use super::error::ChangeError;
+use super::ledger::{Done, Effect, Failure, Ledger};
+use super::lock::Lock;
+use crate::admission::TooMany;
+use crate::bouncer::Bouncer;
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+/// What the handles send.
+#[derive(Debug)]
+pub(super) enum Order {
+    Change(Request),
+    /// Do what waits, then end.
+    Close,
+}
+
+/// Changes to be made together or not at all, and whom to tell.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) changes: Vec<Change>,
+    pub(super) reply: Reply,
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Changed, ChangeError>>;
+
+/// What the thread owns.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) path: PathBuf,
+    pub(super) conn: Connection,
+    pub(super) bouncer: Option<Bouncer>,
+    pub(super) crowd: Crowd,
+    pub(super) progress: Arc<AtomicU64>,
+    /// Let go of last: when the connection is closed.
+    pub(super) lock: Lock,
+}
+
+impl Writer {
+    /// Serves until every handle is gone, or one of them says so.
+    pub(super) fn run(self, orders: mpsc::Receiver<Order>) {
+        let Writer { path, conn, bouncer, crowd, progress, lock } = self;
+        match Ledger::new(&conn, bouncer.is_some()) {
+            Ok(ledger) => {
+                let is_failing = false;
+                Desk { path: &path, conn: &conn, ledger, bouncer, crowd, progress, is_failing }.serve(orders);
+            }
+            // The file was opened with these very statements; somebody has changed its tables since.
+            Err(error) => error!(file = %path.display(), %error, "the store cannot be written"),
+        }
+        if let Err(error) = checkpoint(&conn).and_then(|()| conn.close().map_err(|(_, error)| error)) {
+            // Nothing is lost: the next one to open the file finds it in the log beside it.
+            warn!(file = %path.display(), %error, "the store was not closed well");
+        }
+        drop(lock);
+    }
+}
+
+/// The writer at work.
+struct Desk<'c> {
+    path: &'c PathBuf,
+    conn: &'c Connection,
+    ledger: Ledger<'c>,
+    bouncer: Option<Bouncer>,
+    crowd: Crowd,
+    progress: Arc<AtomicU64>,
+    /// The last transaction could not be written. Said once, not for each of them.
+    is_failing: bool,
+}
+
+impl Desk<'_> {
+    fn serve(&mut self, mut orders: mpsc::Receiver<Order>) {
+        while let Some(first) = orders.blocking_recv() {
+            let mut group = Vec::new();
+            let mut size = 0;
+            let mut next = Some(first);
+            while let Some(order) = next {
+                match order {
+                    Order::Change(request) => {
+                        size += weight(&request.changes);
+                        group.push(request);
+                    }
+                    Order::Close => orders.close(),
+                }
+                next = if size < GROUP { orders.try_recv().ok() } else { None };
+            }
+            if !group.is_empty() {
+                self.commit(group, size);
+            }
+        }
+    }
+
+    /// Writes a group, puts it in force, and answers everybody in it.
+    fn commit(&mut self, group: Vec<Request>, size: usize) {
+        let is_large = size >= LARGE;
+        let (replies, requests): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|request| (request.reply, request.changes)).unzip();
+        if is_large {
+            self.tune("cache_size", LARGE_CACHE);
+        }
+        match self.write(requests) {
+            Ok(outcomes) => {
+                if std::mem::take(&mut self.is_failing) {
+                    info!(file = %self.path.display(), "the store can be written again");
+                }
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                    let answer = outcome.and_then(|done| self.put_in_force(done));
+                    // Whoever asked may have gone; the change is made.
+                    let _ = reply.send(answer);
+                }
+                self.crowd.settle();
+            }
+            Err(error) => self.give_up(replies, error),
+        }
+        if is_large {
+            self.tune("cache_size", USUAL_CACHE);
+            self.shrink();
+        }
+    }
+
+    /// One transaction. Requests that cannot be are left out of it.
+    fn write(&mut self, requests: Vec<Vec<Change>>) -> rusqlite::Result<Vec<Result<Done, ChangeError>>> {
+        let is_alone = requests.len() == 1;
+        let mut outcomes = Vec::with_capacity(requests.len());
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        for changes in requests {
+            let mark = self.crowd.mark();
+            if !is_alone {
+                self.conn.execute_batch("SAVEPOINT request")?;
+            }
+            let outcome = match self.ledger.write(changes, &mut self.crowd, &self.progress) {
+                Ok(done) => Ok(done),
+                Err(Failure::Disk(error)) => return Err(error),
+                Err(Failure::Refused(error)) => {
+                    self.crowd.roll_back(mark);
+                    self.conn.execute_batch(if is_alone { "ROLLBACK" } else { "ROLLBACK TO request" })?;
+                    Err(error)
+                }
+            };
+            if !is_alone {
+                self.conn.execute_batch("RELEASE request")?;
+            }
+            outcomes.push(outcome);
+        }
+        if !self.conn.is_autocommit() {
+            self.conn.execute_batch("COMMIT")?;
+        }
+        Ok(outcomes)
+    }
+
+    fn put_in_force(&self, done: Done) -> Result<Changed, ChangeError> {
+        let Some(bouncer) = &self.bouncer else { return Ok(done.changed) };
+        let mut refused: Option<TooMany> = None;
+        for effect in done.effects {
+            match effect {
+                Effect::Put(list, ban) => refused = bouncer.put(list, ban).err().or(refused),
+                // What stands in the config file may have taken its place, and holds on.
+                Effect::Lift(list, ban) => {
+                    if bouncer
+                        .admission()
+                        .list(list)
+                        .get(&ban.who)
+                        .is_some_and(|listed| listed.terms == ban.terms)
+                    {
+                        bouncer.remove(list, &ban.who);
+                    }
+                }
+            }
+        }
+        match refused {
+            None => Ok(done.changed),
+            // Only when others have filled the list since we counted.
+            Some(error) => {
+                error!(file = %self.path.display(), %error, "a pattern was stored and is not in force");
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes the transaction back and tells everybody in it.
+    fn give_up(&mut self, replies: Vec<Reply>, error: rusqlite::Error) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            error!(file = %self.path.display(), %error, "the store cannot be written");
+        }
+        self.crowd.roll_back(0);
+        // SQLite may have done it already.
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            error!(file = %self.path.display(), %error, "the store cannot take a change back");
+        }
+        let source = Arc::new(error);
+        for reply in replies {
+            let source = Arc::clone(&source);
+            let _ = reply.send(Err(ChangeError::Disk { path: self.path.clone(), source }));
+        }
+    }
+
+    fn tune(&self, pragma: &str, value: i64) {
+        if let Err(error) = self.conn.pragma_update(None, pragma, value) {
+            warn!(file = %self.path.display(), %error, pragma, "the store cannot be tuned");
+        }
+    }
+
+    /// Gives back the memory that a large change has taken.
+    fn shrink(&self) {
+        if let Err(error) = self.conn.execute_batch("PRAGMA shrink_memory") {
+            warn!(file = %self.path.display(), %error, "the store cannot be tuned");
+        }
+    }
+}
+
+/// About how many rows a request changes. Emptying a list may be all of them.
+fn weight(changes: &[Change]) -> usize {
+    let clears = changes.iter().filter(|change| matches!(change, Change::Clear(_))).count();
+    changes.len() + clears * LARGE
+}
+
+/// Moves what is in the log into the file, as far as no reader needs it there. Waits for nobody.
+fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
+    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+/// How many changes one transaction takes before it leaves the others for the next.
+const GROUP: usize = 4_096;
+
+/// From how many changes on a transaction is given memory.
+const LARGE: usize = 10_000;
+
+/// Page caches, in SQLite's units: negative numbers are KiB. The usual one is SQLite's default.
+const LARGE_CACHE: i64 = -131_072;
+const USUAL_CACHE: i64 = -2_000;

@@ -1,0 +1,151 @@
+//! Random requests against the naive map, on disk, in the lists, and after the file is opened again.
+
+use super::*;
+use mqtt_bouncer::store::{Change, ChangeError, Changed};
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+type Model = HashMap<(List, Who), Terms>;
+
+/// The same, without disk.
+fn make(model: &mut Model, changes: &[Change]) -> Option<Changed> {
+    let mut done = Changed::default();
+    let mut put =
+        |model: &mut Model, list, ban: &Ban| match model.insert((list, ban.who.clone()), ban.terms.clone()) {
+            None => done.added += 1,
+            Some(_) => done.changed += 1,
+        };
+    let mut removed = 0;
+    for change in changes {
+        let before = model.len();
+        match change {
+            Change::Put(list, ban) => put(model, *list, ban),
+            Change::Add(list, ban, now) => {
+                if model.get(&(*list, ban.who.clone())).is_some_and(|terms| terms.is_active(*now)) {
+                    return None;
+                }
+                put(model, *list, ban);
+            }
+            Change::Remove(list, who) => drop(model.remove(&(*list, who.clone()))),
+            Change::Clear(list) => model.retain(|key, _| key.0 != *list),
+            Change::RemoveEnded { list, by, limit } => {
+                let mut ended: Vec<_> = model
+                    .iter()
+                    .filter(|(key, terms)| key.0 == *list && terms.until <= Until::Moment(*by))
+                    .map(|(key, terms)| (terms.until, key.1.kind().as_str(), key.1.to_string(), key.clone()))
+                    .collect();
+                ended.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
+                for (.., key) in ended.into_iter().take(*limit) {
+                    model.remove(&key);
+                }
+            }
+            Change::Restore(..) => {}
+        }
+        removed += before.saturating_sub(model.len());
+    }
+    Some(Changed { removed, ..done })
+}
+
+fn sorted(model: &Model, list: List) -> Vec<Ban> {
+    let mut bans: Vec<_> = model
+        .iter()
+        .filter(|(key, _)| key.0 == list)
+        .map(|(key, terms)| Ban { who: key.1.clone(), terms: terms.clone() })
+        .collect();
+    bans.sort_by_key(|ban| (ban.who.kind(), ban.who.to_string()));
+    bans
+}
+
+fn check(home: &Home, bouncer: &Bouncer, model: &Model) {
+    for list in List::ALL {
+        let expected = sorted(model, list);
+        assert_eq!(home.stored(list), expected);
+        assert_eq!(As::ALL.map(|kind| bouncer.count(list, kind)).iter().sum::<usize>(), expected.len());
+        for ban in &expected {
+            let found = bouncer.admission().list(list).get(&ban.who).expect("in force");
+            assert_eq!(&found, ban);
+        }
+    }
+}
+
+fn any_list() -> impl Strategy<Value = List> {
+    prop::sample::select(List::ALL.to_vec())
+}
+
+fn any_who() -> impl Strategy<Value = Who> {
+    prop::sample::select(vec![
+        client("a"),
+        client("b"),
+        client("A"),
+        who(As::Username, "a"),
+        who(As::PeerHost, "10.0.0.1"),
+        who(As::PeerHost, "2001:db8::1"),
+        who(As::PeerHostNet, "10.0.0.0/8"),
+        who(As::ClientIdRe, "^a"),
+        full(As::ClientIdRe, "^a"),
+        who(As::ClientIdRe, "[a-z]"),
+        who(As::UsernameRe, "(?=a)b"),
+        full(As::PeerHostRe, "10.*"),
+    ])
+}
+
+fn any_moment() -> impl Strategy<Value = Timestamp> {
+    (0_i64..20).prop_map(Timestamp::from_millis)
+}
+
+fn any_ban() -> impl Strategy<Value = Ban> {
+    let end = prop::option::of(any_moment());
+    (any_who(), "[a-c]?", "[\\PC]{0,3}", any_moment(), end).prop_map(|(who, by, reason, at, end)| {
+        let until = end.map_or(Until::Infinity, Until::Moment);
+        Ban { who, terms: Terms { by: by.into(), reason: reason.into(), at, until } }
+    })
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        5 => (any_list(), any_ban()).prop_map(|(list, ban)| Change::Put(list, ban)),
+        4 => (any_list(), any_ban(), any_moment()).prop_map(|(list, ban, now)| Change::Add(list, ban, now)),
+        4 => (any_list(), any_who()).prop_map(|(list, who)| Change::Remove(list, who)),
+        1 => any_list().prop_map(Change::Clear),
+        2 => (any_list(), any_moment(), 0_usize..4)
+            .prop_map(|(list, by, limit)| Change::RemoveEnded { list, by, limit }),
+        1 => (any_list(), any_who()).prop_map(|(list, who)| Change::Restore(list, who)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_does_what_a_map_does(
+        requests in prop::collection::vec(prop::collection::vec(any_change(), 0..6), 1..12),
+        later in prop::collection::vec(any_change(), 1..6),
+    ) {
+        let home = Home::new();
+        let mut model = Model::new();
+        let (store, bouncer, _) = home.open();
+        for changes in requests {
+            make_both(&store, &mut model, changes);
+            check(&home, &bouncer, &model);
+        }
+        store.close();
+        let (store, bouncer, loaded) = home.open();
+        prop_assert_eq!(loaded.bans + loaded.exemptions, model.len());
+        check(&home, &bouncer, &model);
+        make_both(&store, &mut model, later);
+        check(&home, &bouncer, &model);
+    }
+}
+
+fn make_both(store: &Store, model: &mut Model, changes: Vec<Change>) {
+    let mut copy = model.clone();
+    let expected = make(&mut copy, &changes);
+    match (store.change_blocking(changes), expected) {
+        (Ok(done), Some(expected)) => {
+            assert_eq!(done, expected);
+            *model = copy;
+        }
+        (Err(ChangeError::Exists(_)), None) => {}
+        (found, expected) => panic!("found {found:?}, expected {expected:?}"),
+    }
+}
