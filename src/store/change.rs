@@ -23,9 +23,6 @@ pub enum Change {
         /// The most that are taken off.
         limit: usize,
     },
-    /// Puts the ban that is stored for this name in force again, if there is one: whatever had taken its place in the
-    /// list in memory is gone.
-    Restore(List, Who),
 }
 
 /// What a request has changed on disk.

@@ -122,7 +122,7 @@ pub enum ChangeError {
         /// The most that is kept.
         max: usize,
     },
-    /// The row to be read again is no ban.
+    /// The row that is in the way is no ban.
     #[error("the row on disk is no ban: {0}")]
     Row(Box<BadRow>),
     /// It could not be written. Neither were the changes that were to be written together with it.

@@ -34,8 +34,7 @@ pub(super) struct Done {
 #[derive(Debug)]
 pub(super) enum Effect {
     Put(List, Ban),
-    /// Take this ban off, unless another one has taken its place.
-    Lift(List, Ban),
+    Lift(List, Who),
 }
 
 /// Why a request was not written.
@@ -93,7 +92,6 @@ impl<'c> Ledger<'c> {
                 Change::RemoveEnded { list, by, limit } => {
                     self.remove_ended(list, by, limit, crowd, progress, &mut done)?;
                 }
-                Change::Restore(list, who) => self.restore(list, &who, &mut done)?,
             }
             progress.fetch_add(1, Ordering::Relaxed);
         }
@@ -143,12 +141,7 @@ impl<'c> Ledger<'c> {
     fn remove(&mut self, list: List, who: &Who, crowd: &mut Crowd, done: &mut Done) -> Result<(), Failure> {
         let (kind, key) = (who.kind(), row::key(who));
         if self.is_followed {
-            // A row that is no ban was never in force.
-            match self.stored(list, who) {
-                Ok(before) => done.effects.extend(before.map(|ban| Effect::Lift(list, ban))),
-                Err(Failure::Refused(_)) => {}
-                Err(error) => return Err(error),
-            }
+            done.effects.push(Effect::Lift(list, who.clone()));
         }
         done.changed.removed += self.remove.execute((list.as_str(), kind.as_str(), &*key))?;
         crowd.forget(list, kind, &key);
@@ -198,14 +191,6 @@ impl<'c> Ledger<'c> {
         Ok(())
     }
 
-    fn restore(&mut self, list: List, who: &Who, done: &mut Done) -> Result<(), Failure> {
-        if self.is_followed {
-            let stored = self.stored(list, who)?;
-            done.effects.extend(stored.map(|ban| Effect::Put(list, ban)));
-        }
-        Ok(())
-    }
-
     fn stored(&mut self, list: List, who: &Who) -> Result<Option<Ban>, Failure> {
         let mut rows = self.row.query((list.as_str(), who.kind().as_str(), &*row::key(who)))?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -220,7 +205,7 @@ impl<'c> Ledger<'c> {
 /// What the lists in memory do when this row goes. A row that is no ban was never in force.
 fn lifted(row: &Row<'_>, list: List, texts: &mut Texts) -> rusqlite::Result<Option<Effect>> {
     match row::ban(row, texts) {
-        Ok((_, ban)) => Ok(Some(Effect::Lift(list, ban))),
+        Ok((_, ban)) => Ok(Some(Effect::Lift(list, ban.who))),
         Err(RowError::Bad(_)) => Ok(None),
         Err(RowError::Disk(error)) => Err(error),
     }

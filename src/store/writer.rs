@@ -162,17 +162,7 @@ impl Desk<'_> {
         for effect in done.effects {
             match effect {
                 Effect::Put(list, ban) => refused = bouncer.put(list, ban).err().or(refused),
-                // What stands in the config file may have taken its place, and holds on.
-                Effect::Lift(list, ban) => {
-                    if bouncer
-                        .admission()
-                        .list(list)
-                        .get(&ban.who)
-                        .is_some_and(|listed| listed.terms == ban.terms)
-                    {
-                        bouncer.remove(list, &ban.who);
-                    }
-                }
+                Effect::Lift(list, who) => bouncer.remove(list, &who),
             }
         }
         match refused {

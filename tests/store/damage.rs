@@ -180,7 +180,8 @@ fn a_row_that_went_bad_is_named_when_it_is_asked_for() {
     let (store, _, _) = home.open();
     sql(&home, "INSERT INTO bans VALUES ('bans', 'clientid_re', 'a', 'some', '', '', 0, NULL)");
     let pattern = who(As::ClientIdRe, "a");
-    let error = store.change_blocking(vec![Change::Restore(List::Bans, pattern.clone())]).expect_err("bad");
+    let ban = Ban { who: pattern.clone(), ..forever("a") };
+    let error = store.change_blocking(vec![Change::Add(List::Bans, ban, NOW)]).expect_err("bad");
     assert!(matches!(error, ChangeError::Row(_)), "{error}");
     home.reader().get(List::Bans, &pattern).expect_err("bad");
     let removed = store.change_blocking(vec![Change::Remove(List::Bans, pattern)]).expect("removed");

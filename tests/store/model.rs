@@ -39,7 +39,6 @@ fn make(model: &mut Model, changes: &[Change]) -> Option<Changed> {
                     model.remove(&key);
                 }
             }
-            Change::Restore(..) => {}
         }
         removed += before.saturating_sub(model.len());
     }
@@ -109,7 +108,6 @@ fn any_change() -> impl Strategy<Value = Change> {
         1 => any_list().prop_map(Change::Clear),
         2 => (any_list(), any_moment(), 0_usize..4)
             .prop_map(|(list, by, limit)| Change::RemoveEnded { list, by, limit }),
-        1 => (any_list(), any_who()).prop_map(|(list, who)| Change::Restore(list, who)),
     ]
 }
 
