@@ -13,7 +13,9 @@
 //! | [`store`] | keeps bans on disk | [`admission`] and [`bouncer`] |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
+//! | [`admin`] | steers a running proxy, over a local socket | [`bouncer`], [`store`] and [`exchange`] |
 //! | [`app`] | builds, runs, reloads, drains | everything |
+//! | [`cli`] | the command line | everything |
 //!
 //! `tests/layering.rs` holds this table to the code.
 //!
@@ -24,10 +26,12 @@
 //! broker ([`net::upstream`]), replays what it has read, and relays both ways until somebody ends it
 //! ([`net::relay`]). When it refuses, not one byte has reached the broker.
 
+pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod bouncer;
 pub mod cleanup;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod exchange;

@@ -22,7 +22,26 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["admission", "bouncer"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
     ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "wire"]),
-    ("app", &["admission", "bouncer", "clock", "config", "metrics", "net", "proxy", "signal", "telemetry"]),
+    ("admin", &["admission", "bouncer", "exchange", "store", "telemetry"]),
+    (
+        "app",
+        &[
+            "admin",
+            "admission",
+            "bouncer",
+            "cleanup",
+            "clock",
+            "config",
+            "exchange",
+            "metrics",
+            "net",
+            "proxy",
+            "signal",
+            "store",
+            "telemetry",
+        ],
+    ),
+    ("cli", &["admin", "admission", "app", "clock", "config", "exchange", "signal", "store", "telemetry"]),
 ];
 
 /// Rooms that decide and do not act, and what would make them act.

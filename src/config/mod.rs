@@ -13,3 +13,4 @@ mod units;
 pub use diff::{Orders, diff};
 pub use error::{ConfigError, Mistake};
 pub use file::{BanConfig, Config, ListenerConfig, RouteConfig};
+pub use units::duration as parse_duration;

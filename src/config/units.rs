@@ -8,7 +8,10 @@ const MAX_DURATION: Duration = Duration::from_hours(8784);
 /// Reads a duration: numbers with units, largest unit first or not, e.g. `1m`, `1h30m`, `1.5h`, `500ms`. Units are
 /// `ms s m h d w` and `f` (a fortnight), in either case. A number without a unit is refused: EMQX takes it for
 /// milliseconds, most people for seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What is wrong with it, to be read after the text.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let fault = || "is not a duration; expected e.g. \"500ms\", \"10s\", \"1h30m\" or \"1w\"".to_owned();
     let mut rest = text;
     let mut total = Duration::ZERO;

@@ -1,6 +1,14 @@
 //! Wires the rooms together and lives the life of the process: build, run, reload, drain.
 
-use crate::admission::{As, Ban, Class, List, Terms, Timestamp};
+mod keeping;
+mod report;
+mod sockets;
+
+pub use keeping::{KeepError, SOCKET_FILE, STORE_FILE};
+pub use report::log_start;
+pub use sockets::ListenError;
+
+use crate::admission::{Ban, Class, List, Terms, Timestamp};
 use crate::bouncer::Bouncer;
 use crate::clock::Clock;
 use crate::config::{BanConfig, Config, ConfigError, ListenerConfig, Orders, diff};
@@ -12,13 +20,16 @@ use crate::proxy::{Door, Proxy, Route, Routes};
 use crate::signal::{Signal, Signals};
 use crate::telemetry::{Chain, Telemetry};
 use arc_swap::ArcSwap;
+use keeping::Keeping;
+use report::{Report, log_reload, write_totals};
+use sockets::bind_all;
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
@@ -29,6 +40,9 @@ pub struct App {
     proxy: Arc<Proxy>,
     telemetry: Telemetry,
     open: HashMap<Arc<str>, OpenDoor>,
+    keeping: Option<Keeping>,
+    /// Held while patterns are being rearranged.
+    compacting: Arc<Semaphore>,
 }
 
 /// A door that is open, and what closes it.
@@ -39,17 +53,15 @@ struct OpenDoor {
     close: Stop,
 }
 
-/// The proxy cannot listen.
+/// The proxy cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {addr} (listener \"{listener}\")")]
-pub struct ListenError {
-    /// The listener's name.
-    pub listener: Arc<str>,
-    /// Where it was to listen.
-    pub addr: SocketAddr,
-    /// Why it cannot.
-    #[source]
-    pub source: io::Error,
+pub enum StartError {
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// What is in the data directory cannot be used.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
 }
 
 /// A reload that changed nothing.
@@ -64,11 +76,12 @@ pub enum ReloadError {
 }
 
 impl App {
-    /// Binds every listener and accepts connections from then on. Must be called inside a tokio runtime.
+    /// Binds every listener, puts every ban in force, and accepts connections from then on. Must be called inside a
+    /// tokio runtime.
     ///
     /// # Errors
-    /// A listener cannot be bound; then none is.
-    pub fn start(config: Config, clock: Clock, telemetry: Telemetry) -> Result<App, ListenError> {
+    /// A listener cannot be bound, or the store cannot be opened; then nobody was accepted.
+    pub fn start(config: Config, clock: Clock, telemetry: Telemetry) -> Result<App, StartError> {
         let sockets = bind_all(&config.listeners, &HashMap::new())?;
         let proxy = Arc::new(Proxy {
             bouncer: Bouncer::new(clock),
@@ -79,14 +92,32 @@ impl App {
             stop: Stop::default(),
             connections: TaskTracker::new(),
         });
-        let mut app = App { config, proxy, telemetry, open: HashMap::new() };
+        let mut app = App {
+            config,
+            proxy,
+            telemetry,
+            open: HashMap::new(),
+            keeping: None,
+            compacting: Arc::new(Semaphore::new(1)),
+        };
         for list in List::ALL {
             app.put(app.config.bans_of(list).iter().map(|ban| (list, ban)));
         }
+        app.keeping = app.keep()?;
+        app.compact();
         for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
             app.open(listener, socket);
         }
         Ok(app)
+    }
+
+    /// Opens what is in the data directory, where there is one.
+    fn keep(&self) -> Result<Option<Keeping>, KeepError> {
+        let Config { data_dir, bootstrap_file, cleanup, .. } = &self.config;
+        let open = |folder: &PathBuf| {
+            Keeping::start(folder, bootstrap_file.as_deref(), *cleanup, &self.proxy.bouncer)
+        };
+        data_dir.as_ref().map(open).transpose()
     }
 
     /// Where a listener listens.
@@ -112,6 +143,8 @@ impl App {
     /// Serves until a signal ends it. Reads the file at `path` again when a signal asks for that.
     pub async fn run(mut self, path: &Path, signals: &mut Signals) {
         let mut report = Report::new(self.config.stats_interval);
+        let mut housekeeping = interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -122,6 +155,7 @@ impl App {
                     Signal::Drain => break,
                 },
                 () = report.due() => report.write(&self.proxy.metrics, &self.telemetry),
+                _ = housekeeping.tick() => self.compact(),
             }
         }
         let impatience = async { while signals.next().await != Signal::Drain {} };
@@ -175,6 +209,9 @@ impl App {
         self.proxy.routes.store(Arc::new(routes(&config)));
         self.proxy.answers.store(Arc::new(config.answers));
         self.telemetry.adjust(config.log);
+        if let Some(keeping) = &self.keeping {
+            keeping.adjust(config.cleanup);
+        }
         self.config = config;
         Ok(orders)
     }
@@ -200,6 +237,9 @@ impl App {
         proxy.stop.raise();
         if timeout(LAST_PATIENCE, proxy.connections.wait()).await.is_err() {
             warn!(connections = proxy.metrics.live_connections(), "connections did not end in time");
+        }
+        if let Some(keeping) = self.keeping.take() {
+            keeping.close().await;
         }
         write_totals(&proxy.metrics);
         info!(cut_off = left, "stopped");
@@ -256,16 +296,22 @@ impl App {
 
     /// Rearranges the patterns where that makes checks cheaper, beside the connections.
     fn compact(&self) {
-        let bouncer = self.proxy.bouncer.clone();
+        let (bouncer, is_idle) = (self.proxy.bouncer.clone(), Arc::clone(&self.compacting));
         if List::ALL.into_iter().any(|list| bouncer.admission().list(list).needs_compaction()) {
+            // One at a time: whoever comes while another is at work leaves it to the next look.
+            let Ok(turn) = is_idle.try_acquire_owned() else { return };
             tokio::task::spawn_blocking(move || {
                 for list in List::ALL {
                     bouncer.admission().list(list).compact();
                 }
+                drop(turn);
             });
         }
     }
 }
+
+/// How often it is seen whether patterns that were added want rearranging.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How long connections may take to notice that they are to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -284,94 +330,6 @@ fn routes(config: &Config) -> Routes {
     Routes { rules: rules.collect(), default: upstream(&config.upstream) }
 }
 
-/// Binds every address, or none. `closing` are sockets, by the address that was asked for, that are about to be given
-/// up: one of those that listens on the right address is used again, so that nobody in its queue is lost.
-fn bind_all(
-    listeners: &[ListenerConfig],
-    closing: &HashMap<SocketAddr, Arc<Listener>>,
-) -> Result<Vec<Arc<Listener>>, ListenError> {
-    let bind = |config: &ListenerConfig| {
-        if let Some(socket) = closing.get(&config.bind).filter(|_| config.bind.port() != 0) {
-            return Ok(Arc::clone(socket));
-        }
-        let neighbour = closing.values().find(|socket| socket.local_addr().port() == config.bind.port());
-        let socket = match (Listener::bind(config.bind), neighbour) {
-            (Err(error), Some(neighbour)) if error.kind() == io::ErrorKind::AddrInUse => {
-                Listener::bind_beside(config.bind, neighbour)
-            }
-            (bound, _) => bound,
-        };
-        let failed = |source| ListenError { listener: Arc::clone(&config.name), addr: config.bind, source };
-        socket.map(Arc::new).map_err(failed)
-    };
-    listeners.iter().map(bind).collect()
-}
-
-fn log_reload(orders: &Orders) {
-    for change in &orders.changes {
-        info!(change, "config changed");
-    }
-    for option in &orders.after_restart {
-        warn!(option, "takes effect at the next start");
-    }
-    info!(
-        options = orders.changes.len(),
-        put = orders.put.len(),
-        removed = orders.remove.len(),
-        "config file is in use"
-    );
-}
-
-/// Writes the totals from time to time, and how many lines were held back.
-struct Report {
-    stats: Option<Duration>,
-    next_stats: Option<Instant>,
-    suppressed: tokio::time::Interval,
-}
-
-impl Report {
-    fn new(stats: Option<Duration>) -> Report {
-        let next_stats = stats.map(|period| Instant::now() + period);
-        Report { stats, next_stats, suppressed: interval(Duration::from_secs(10)) }
-    }
-
-    async fn due(&mut self) {
-        let stats = async {
-            match self.next_stats {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stats => {}
-            _ = self.suppressed.tick() => {}
-        }
-    }
-
-    fn write(&mut self, metrics: &Metrics, telemetry: &Telemetry) {
-        let lines = telemetry.take_suppressed();
-        if lines > 0 {
-            warn!(lines, "log lines about single connections were held back");
-        }
-        if self.next_stats.is_some_and(|at| at <= Instant::now()) {
-            write_totals(metrics);
-            self.next_stats = self.stats.map(|period| Instant::now() + period);
-        }
-    }
-}
-
-fn write_totals(metrics: &Metrics) {
-    info!(
-        connections = metrics.connections.value(),
-        live_connections = metrics.live_connections(),
-        live_sessions = metrics.live_sessions(),
-        outcomes = metrics.outcomes(),
-        bytes_to_broker = metrics.bytes_to_broker.value(),
-        bytes_to_client = metrics.bytes_to_client.value(),
-        "totals"
-    );
-}
-
 /// The lists that a config file makes, without a proxy around them.
 pub fn bouncer_of(config: &Config, clock: Clock) -> Bouncer {
     let bouncer = Bouncer::new(clock);
@@ -383,15 +341,4 @@ pub fn bouncer_of(config: &Config, clock: Clock) -> Bouncer {
         }
     }
     bouncer
-}
-
-/// Logs what the process starts with.
-pub fn log_start(app: &App) {
-    let count = |list| As::ALL.map(|kind| app.bouncer().count(list, kind)).iter().sum::<usize>();
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        bans = count(List::Bans),
-        exemptions = count(List::Exemptions),
-        "mqtt-bouncer has started"
-    );
 }

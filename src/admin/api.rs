@@ -1,0 +1,175 @@
+//! The calls, and what they do.
+
+use super::explanation;
+use super::fault::Fault;
+use super::socket::Socket;
+use crate::admission::{As, Ban, Client, List, Timestamp, Who};
+use crate::bouncer::Bouncer;
+use crate::exchange::{self, Format, ReadOptions};
+use crate::store::{Change, Store};
+use crate::telemetry::Shown;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::{self, BufRead, BufReader};
+use std::net::IpAddr;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+use tracing::info;
+
+/// What a running proxy is steered by.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The lists that are in force.
+    pub bouncer: Bouncer,
+    /// The bans and exemptions that were made at run time.
+    pub store: Store,
+}
+
+/// What an import does with a `who` that is on the list already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Change it.
+    Put,
+    /// Refuse the import, unless the one that is there has ended.
+    Add,
+}
+
+/// How many bans or exemptions a call has made and changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// New ones.
+    pub added: usize,
+    /// Those that were there, and say something else now.
+    pub changed: usize,
+}
+
+impl Admin {
+    /// Serves callers until `stop` completes, and those that are in by then to their end.
+    ///
+    /// # Errors
+    /// None today: accepting is tried again until it works.
+    pub async fn serve(
+        self,
+        socket: Socket,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let Socket { listener, file } = socket;
+        let served = axum::serve(listener, self.router()).with_graceful_shutdown(stop).await;
+        drop(file);
+        served
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .route("/api/v5/explain", get(explain))
+            .route("/api/v5/{list}/import", post(import))
+            .route("/api/v5/{list}/{kind}/{who}", delete(remove))
+            .route("/api/v5/{list}", delete(clear))
+            .fallback(async || Fault::not_found(&"there is no such call"))
+            .with_state(self)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    #[serde(default)]
+    clientid: String,
+    username: Option<String>,
+    peer: IpAddr,
+}
+
+async fn explain(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Json<Value> {
+    let client = Client::new(asked.peer, &asked.clientid, asked.username.as_deref());
+    Json(explanation::to_json(&admin.bouncer.explain(&client)))
+}
+
+#[derive(Debug, Deserialize)]
+struct How {
+    mode: Mode,
+}
+
+async fn import(
+    State(admin): State<Admin>,
+    Path(list): Path<String>,
+    Query(How { mode }): Query<How>,
+    body: Body,
+) -> Result<Json<Changes>, Fault> {
+    let list = list_named(&list)?;
+    let now = admin.bouncer.clock().now();
+    let bytes = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
+    let records = BufReader::new(SyncIoBridge::new(bytes));
+    let read = tokio::task::spawn_blocking(move || read_changes(records, list, mode, now));
+    let changes = read.await.map_err(|_| Fault::internal(&"the records could not be read"))??;
+    let one = if changes.len() == 1 { changes.first().cloned() } else { None };
+    let done = admin.store.change(changes).await?;
+    if let Some(Change::Put(list, ban) | Change::Add(list, ban, _)) = one {
+        log_one(list, &ban);
+    } else {
+        info!(%list, added = done.added, changed = done.changed, "imported");
+    }
+    Ok(Json(Changes { added: done.added, changed: done.changed }))
+}
+
+fn log_one(list: List, ban: &Ban) {
+    let Ban { who, terms } = ban;
+    let (name, by, reason) = (who.to_string(), Shown(&terms.by), Shown(&terms.reason));
+    info!(%list, r#as = %who.kind(), who = %Shown(&name), %by, %reason, until = %terms.until, "added");
+}
+
+/// All records, or the first mistake.
+fn read_changes(records: impl BufRead, list: List, mode: Mode, now: Timestamp) -> Result<Vec<Change>, Fault> {
+    // Whoever imports bans that have ended has said so on the command line.
+    let options = ReadOptions { now, by: "api".into(), kind: None, keep_expired: mode == Mode::Put };
+    exchange::read(Format::JsonLines, records, options)
+        .map(|record| {
+            let ban = record
+                .map_err(|error| Fault::bad_request(&error))?
+                .map_err(|error| Fault::bad_request(&error))?;
+            Ok(match mode {
+                Mode::Put => Change::Put(list, ban),
+                Mode::Add => Change::Add(list, ban, now),
+            })
+        })
+        .collect()
+}
+
+async fn remove(
+    State(admin): State<Admin>,
+    Path((list, kind, who)): Path<(String, String, String)>,
+) -> Result<StatusCode, Fault> {
+    let list = list_named(&list)?;
+    let kind: As = kind.parse().map_err(|error| Fault::bad_request(&format!("{kind} {error}")))?;
+    let who = Who::new(kind, &who, None).map_err(|error| Fault::bad_request(&format!("who {error}")))?;
+    let done = admin.store.change(vec![Change::Remove(list, who.clone())]).await?;
+    if done.removed == 0 {
+        return Err(Fault::not_found(&format!("{kind}: {} not found", Shown(&who.to_string()))));
+    }
+    info!(%list, r#as = %kind, who = %Shown(&who.to_string()), "lifted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn clear(State(admin): State<Admin>, Path(list): Path<String>) -> Result<StatusCode, Fault> {
+    let list = list_named(&list)?;
+    let done = admin.store.change(vec![Change::Clear(list)]).await?;
+    info!(%list, removed = done.removed, "cleared");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `banned` is EMQX's name for the bans.
+pub(super) fn path_name(list: List) -> &'static str {
+    match list {
+        List::Bans => "banned",
+        List::Exemptions => "exemptions",
+    }
+}
+
+fn list_named(name: &str) -> Result<List, Fault> {
+    let list = List::ALL.into_iter().find(|list| path_name(*list) == name);
+    list.ok_or_else(|| Fault::not_found(&format!("{name} is not a list; expected banned or exemptions")))
+}

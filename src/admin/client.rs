@@ -1,0 +1,169 @@
+//! Calls a running proxy through its socket.
+
+use super::api::{Changes, Mode, path_name};
+use super::explanation::{BadExplanation, read_explanation};
+use super::fault::FaultBody;
+use crate::admission::{Ban, Client, Explanation, List, Who};
+use crate::exchange::{Format, Writer};
+use bytes::Bytes;
+use http_body_util::channel::{Channel, Sender};
+use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
+use tokio::net::UnixStream;
+
+/// Calls the proxy whose socket this is. Each call is a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    socket: PathBuf,
+}
+
+/// A call that changed nothing, or of which nobody knows.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Nobody answers at the socket.
+    #[error("cannot reach the running proxy at {}", socket.display())]
+    Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The connection broke before the answer came.
+    #[error("the running proxy did not answer; ask it what it has done")]
+    Broke(#[source] hyper::Error),
+    /// The proxy refused the call; nothing has changed.
+    #[error("{message}")]
+    Refused {
+        /// EMQX's word for the kind of mistake.
+        code: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The answer is none.
+    #[error("the running proxy's answer {0}")]
+    Nonsense(#[from] BadExplanation),
+}
+
+impl CallError {
+    /// True when the call names something that is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, CallError::Refused { code, .. } if code == "NOT_FOUND")
+    }
+}
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+impl Caller {
+    /// Calls through this socket.
+    pub fn new(socket: PathBuf) -> Caller {
+        Caller { socket }
+    }
+
+    /// Whether this client would be let in, and everything that names it.
+    pub async fn explain(&self, client: &Client<'_>) -> Result<Explanation, CallError> {
+        let id = client.client_id().map(|id| format!("&clientid={}", escaped(id))).unwrap_or_default();
+        let name = client.username().map(|name| format!("&username={}", escaped(name))).unwrap_or_default();
+        let path = format!("explain?peer={}{id}{name}", escaped(client.peer()));
+        let answer = self.call(Method::GET, &path, Empty::new().boxed_unsync()).await?;
+        Ok(read_explanation(&answer)?)
+    }
+
+    /// Takes in all of these or none; `seen` is told how many have been sent.
+    pub async fn import(
+        &self,
+        list: List,
+        mode: Mode,
+        bans: &[Ban],
+        seen: impl Fn(usize),
+    ) -> Result<Changes, CallError> {
+        let word = match mode {
+            Mode::Put => "put",
+            Mode::Add => "add",
+        };
+        let path = format!("{}/import?mode={word}", path_name(list));
+        let (sender, body) = Channel::<Bytes, Infallible>::new(4);
+        let call = self.call(Method::POST, &path, body.boxed_unsync());
+        // An answer that comes early is a refusal: then nobody takes the rest.
+        let (answer, ()) = tokio::join!(call, send(bans, sender, seen));
+        let answer = answer?;
+        serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error).into())
+    }
+
+    /// Lifts the one that names `who`; false when there is none.
+    pub async fn remove(&self, list: List, who: &Who) -> Result<bool, CallError> {
+        let path = format!("{}/{}/{}", path_name(list), who.kind(), escaped(who));
+        match self.call(Method::DELETE, &path, Empty::new().boxed_unsync()).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lifts all that were made at run time.
+    pub async fn clear(&self, list: List) -> Result<(), CallError> {
+        self.call(Method::DELETE, path_name(list), Empty::new().boxed_unsync()).await.map(drop)
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Body) -> Result<Bytes, CallError> {
+        let unreachable = |source| CallError::Unreachable { socket: self.socket.clone(), source };
+        let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(CallError::Broke)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v5/{path}"))
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .body(body)
+            .map_err(|error| unreachable(io::Error::other(error)))?;
+        let exchange = async {
+            let answer = sender.send_request(request).await.map_err(CallError::Broke)?;
+            let status = answer.status();
+            let bytes = answer.into_body().collect().await.map_err(CallError::Broke)?.to_bytes();
+            if status.is_success() { Ok(bytes) } else { Err(refusal(&bytes)) }
+        };
+        // The connection only moves while it is polled; it ends no later than the exchange.
+        tokio::select! {
+            biased;
+            answer = exchange => answer,
+            Err(error) = connection => Err(CallError::Broke(error)),
+        }
+    }
+}
+
+async fn send(bans: &[Ban], mut sender: Sender<Bytes, Infallible>, seen: impl Fn(usize)) {
+    for (index, some) in bans.chunks(CHUNK).enumerate() {
+        let mut lines = Vec::new();
+        let mut writer = Writer::new(Format::JsonLines, &mut lines);
+        let written = some.iter().all(|ban| writer.write(ban).is_ok()) && writer.finish().is_ok();
+        debug_assert!(written, "our own form can express every ban");
+        if sender.send_data(lines.into()).await.is_err() {
+            return;
+        }
+        seen(index * CHUNK + some.len());
+    }
+}
+
+/// How many records are sent at once.
+const CHUNK: usize = 500;
+
+fn refusal(body: &[u8]) -> CallError {
+    let FaultBody { code, message } = serde_json::from_slice(body).unwrap_or_else(|_| FaultBody {
+        code: "BAD_REQUEST".to_owned(),
+        message: String::from_utf8_lossy(body).into_owned(),
+    });
+    CallError::Refused { code, message }
+}
+
+fn escaped(text: impl Display) -> String {
+    utf8_percent_encode(&text.to_string(), NON_ALPHANUMERIC).to_string()
+}

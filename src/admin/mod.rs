@@ -1,0 +1,24 @@
+//! Steers a running proxy: HTTP on a Unix socket that its owner alone may open.
+//!
+//! `{list}` is `banned` or `exemptions`. Lists are JSON Lines as [`exchange`](crate::exchange) writes them.
+//!
+//! | call | does | answers |
+//! |---|---|---|
+//! | `GET /api/v5/explain?clientid=&username=&peer=` | says whether a client would be let in, and every rule about it | 200 |
+//! | `POST /api/v5/{list}/import?mode=put\|add` | takes in all records of the body, or none; `put` changes what is there, `add` refuses it | 200 with the counts; 400 |
+//! | `DELETE /api/v5/{list}/{as}/{who}` | lifts one | 204; 404 |
+//! | `DELETE /api/v5/{list}` | lifts all that were made at run time | 204 |
+//!
+//! What is answered with success is on disk and in force. An error has the form that EMQX gives it:
+//! `{"code": "BAD_REQUEST", "message": "…"}`.
+
+mod api;
+mod client;
+mod explanation;
+mod fault;
+mod socket;
+
+pub use api::{Admin, Changes, Mode};
+pub use client::{CallError, Caller};
+pub use explanation::{BadExplanation, read_explanation};
+pub use socket::{Socket, SocketError};

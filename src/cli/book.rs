@@ -1,0 +1,103 @@
+//! The bans in a data directory, whoever has it open: nobody, then this command does; or a running proxy, then it is
+//! asked.
+
+use crate::admin::{CallError, Caller, Changes, Mode};
+use crate::admission::{Ban, List, Timestamp, Who};
+use crate::app::{SOCKET_FILE, STORE_FILE};
+use crate::store::{Change, ChangeError, OpenError, Store};
+use std::io;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+/// What keeps the bans.
+#[derive(Debug)]
+pub(super) enum Book {
+    /// No proxy is running.
+    Stopped(Store),
+    /// A proxy is running, and answers here.
+    Running(Caller, Runtime),
+}
+
+/// The bans could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BookError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store does not take the change.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The running proxy does not take the change.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The system gives this command no means to speak to the proxy.
+    #[error("cannot call the running proxy")]
+    Runtime(#[source] io::Error),
+}
+
+impl BookError {
+    /// True when the list has one of that name already.
+    pub(super) fn is_taken(&self) -> bool {
+        match self {
+            BookError::Change(ChangeError::Exists(_)) => true,
+            BookError::Call(CallError::Refused { code, .. }) => code == "ALREADY_EXISTS",
+            _ => false,
+        }
+    }
+}
+
+impl Book {
+    /// Opens the book in `data_dir`. Makes the store where there is none.
+    pub(super) fn open(data_dir: &Path) -> Result<Book, BookError> {
+        match Store::open(data_dir.join(STORE_FILE), None) {
+            Ok((store, _)) => Ok(Book::Stopped(store)),
+            Err(OpenError::InUse { .. }) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+                let caller = Caller::new(data_dir.join(SOCKET_FILE));
+                Ok(Book::Running(caller, runtime.map_err(BookError::Runtime)?))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes in all of these or none; `seen` is told how many are on their way.
+    pub(super) fn import(
+        &self,
+        list: List,
+        mode: Mode,
+        bans: Vec<Ban>,
+        now: Timestamp,
+        seen: impl Fn(usize),
+    ) -> Result<Changes, BookError> {
+        match self {
+            Book::Stopped(store) => {
+                let change = |ban| match mode {
+                    Mode::Put => Change::Put(list, ban),
+                    Mode::Add => Change::Add(list, ban, now),
+                };
+                let done = store.change_blocking(bans.into_iter().map(change).collect())?;
+                Ok(Changes { added: done.added, changed: done.changed })
+            }
+            Book::Running(caller, runtime) => Ok(runtime.block_on(caller.import(list, mode, &bans, seen))?),
+        }
+    }
+
+    /// Lifts the one that names `who`; false when there is none.
+    pub(super) fn remove(&self, list: List, who: &Who) -> Result<bool, BookError> {
+        match self {
+            Book::Stopped(store) => {
+                let done = store.change_blocking(vec![Change::Remove(list, who.clone())])?;
+                Ok(done.removed > 0)
+            }
+            Book::Running(caller, runtime) => Ok(runtime.block_on(caller.remove(list, who))?),
+        }
+    }
+
+    /// Lifts all.
+    pub(super) fn clear(&self, list: List) -> Result<(), BookError> {
+        match self {
+            Book::Stopped(store) => Ok(store.change_blocking(vec![Change::Clear(list)]).map(drop)?),
+            Book::Running(caller, runtime) => Ok(runtime.block_on(caller.clear(list))?),
+        }
+    }
+}

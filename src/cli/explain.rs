@@ -1,0 +1,102 @@
+//! `explain`: would this client be let in, and why?
+
+use super::show::describe;
+use super::{ConfigFile, Outcome};
+use crate::admin::{CallError, Caller};
+use crate::admission::{Client, Explanation, List, Verdict};
+use crate::app::{SOCKET_FILE, STORE_FILE, bouncer_of};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::{Filter, OpenError, Reader};
+use clap::Args;
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The client identifier; without one, the client lets the broker choose.
+    #[arg(long, value_name = "ID", default_value = "")]
+    clientid: String,
+    /// The user name.
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// The address that the client comes from.
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    peer: IpAddr,
+}
+
+impl Explain {
+    pub(super) fn run(self) -> Outcome {
+        let config = Config::load(&self.file.config)?;
+        let client = Client::new(self.peer, &self.clientid, self.username.as_deref());
+        let explanation = match config.data_dir.as_deref().map(|folder| ask_running(folder, &client)) {
+            Some(Ok(explanation)) => explanation,
+            Some(Err(error)) if !is_stopped(&error) => return Err(error.into()),
+            Some(Err(_)) | None => ask_files(&config, &client)?,
+        };
+        print(&explanation)?;
+        Ok(match explanation.verdict {
+            Verdict::Admit => ExitCode::SUCCESS,
+            Verdict::Refuse(_) => ExitCode::from(2),
+        })
+    }
+}
+
+fn ask_running(folder: &Path, client: &Client<'_>) -> Result<Explanation, CallError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let socket = folder.join(SOCKET_FILE);
+    match runtime {
+        Ok(runtime) => runtime.block_on(Caller::new(socket).explain(client)),
+        Err(source) => Err(CallError::Unreachable { socket, source }),
+    }
+}
+
+/// True when nobody has the socket open: the proxy is not running.
+fn is_stopped(error: &CallError) -> bool {
+    let gone = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+    matches!(error, CallError::Unreachable { source, .. } if gone.contains(&source.kind()))
+}
+
+/// What a proxy would say that starts with this config now.
+fn ask_files(config: &Config, client: &Client<'_>) -> Result<Explanation, Box<dyn Error>> {
+    let bouncer = bouncer_of(config, Clock::system());
+    let store = config.data_dir.as_ref().map(|folder| folder.join(STORE_FILE)).filter(|path| path.exists());
+    if let Some(path) = store {
+        let reader: Reader = Reader::open(&path).map_err(Box::<OpenError>::new)?;
+        for list in List::ALL {
+            let mut too_many = None;
+            reader.for_each(list, &Filter::default(), |ban| match bouncer.put(list, ban) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    too_many = Some(error);
+                    ControlFlow::Break(())
+                }
+            })?;
+            if let Some(error) = too_many {
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(bouncer.explain(client))
+}
+
+fn print(explanation: &Explanation) -> io::Result<()> {
+    let (mut out, now) = (io::stdout().lock(), Clock::system().now());
+    match &explanation.verdict {
+        Verdict::Admit => writeln!(out, "would be let in")?,
+        Verdict::Refuse(ban) => writeln!(out, "would be refused: {}", describe(ban, now))?,
+    }
+    for (title, rules) in [("exemptions", &explanation.exemptions), ("bans", &explanation.bans)] {
+        writeln!(out, "{title} about this client:{}", if rules.is_empty() { " none" } else { "" })?;
+        for rule in rules {
+            writeln!(out, "  {}", describe(rule, now))?;
+        }
+    }
+    Ok(())
+}

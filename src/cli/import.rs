@@ -1,0 +1,202 @@
+//! `import`: a file of bans, all of it or nothing.
+
+use super::Outcome;
+use super::book::Book;
+use crate::admin::Mode;
+use crate::admission::{As, Ban, BanList, List, Timestamp, Who};
+use crate::app::STORE_FILE;
+use crate::exchange::{self, Format, ReadOptions};
+use crate::store::{Filter, Reader};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The file; "-" is standard input.
+    file: PathBuf,
+    /// jsonl, emqx-csv, emqx-json, tbmq-json or plain; told from the file where it is not given.
+    #[arg(long)]
+    format: Option<Format>,
+    /// What the lines of a plain list are; told from each line where it is not given.
+    #[arg(long = "as", value_name = "AS")]
+    kind: Option<As>,
+    /// Who says so, where the file does not.
+    #[arg(long, default_value = "import")]
+    by: String,
+    /// Read and check everything, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave out what is wrong, and take in the rest.
+    #[arg(long)]
+    skip_wrong: bool,
+    /// Take in bans that have ended, too; they are then kept until they are cleaned up.
+    #[arg(long)]
+    keep_expired: bool,
+}
+
+/// What a file held.
+struct Contents {
+    bans: Vec<Ban>,
+    records: usize,
+    wrong: usize,
+}
+
+/// How many mistakes are printed one by one.
+const MAX_MISTAKES: usize = 1000;
+
+impl Import {
+    pub(super) fn run(self, list: List, folder: &Path, now: Timestamp) -> Outcome {
+        let Contents { bans, records, wrong } = self.read(now)?;
+        if wrong > MAX_MISTAKES {
+            eprintln!("{}: and {} more", self.file.display(), wrong - MAX_MISTAKES);
+        }
+        if wrong > 0 && !self.skip_wrong {
+            return Err(format!(
+                "{wrong} of {records} records are wrong, and nothing was imported; --skip-wrong takes in the rest"
+            )
+            .into());
+        }
+        let total = bans.len();
+        let (verb, added, changed) = if self.dry_run {
+            let changed = rehearse(list, &bans, &folder.join(STORE_FILE))?;
+            ("would import", total - changed, changed)
+        } else {
+            let bar = bar(total, "sending");
+            let done = Book::open(folder)?.import(list, Mode::Put, bans, now, |sent| {
+                bar.set_position(u64::try_from(sent).unwrap_or(u64::MAX));
+            })?;
+            bar.finish_and_clear();
+            ("imported", done.added, done.changed)
+        };
+        let left_out = if wrong > 0 { format!("; {wrong} left out") } else { String::new() };
+        println!("{verb} {total}: {added} new, {changed} known{left_out}");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read(&self, now: Timestamp) -> Result<Contents, Box<dyn Error>> {
+        let (mut input, bar) = self.open()?;
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        let format = match self.format {
+            Some(format) => format,
+            None => Format::guess(&name, input.fill_buf()?).ok_or_else(|| {
+                format!("{}: its form cannot be told; name it with --format", self.file.display())
+            })?,
+        };
+        let options = ReadOptions {
+            now,
+            by: self.by.as_str().into(),
+            kind: self.kind,
+            keep_expired: self.keep_expired,
+        };
+        let mut contents = Contents { bans: Vec::new(), records: 0, wrong: 0 };
+        // Where each name stands first.
+        let mut seen: HashMap<Who, (usize, u64)> = HashMap::new();
+        let mut records = exchange::read(format, input, options);
+        while let Some(record) = records.next() {
+            let record = record.map_err(|error| format!("{}: {error}", self.file.display()))?;
+            contents.records += 1;
+            let line = records.line();
+            match record {
+                Ok(ban) => match seen.get(&ban.who) {
+                    None => {
+                        seen.insert(ban.who.clone(), (contents.bans.len(), line));
+                        contents.bans.push(ban);
+                    }
+                    // Lists of names often have one twice, and mean the same.
+                    Some((index, _))
+                        if contents.bans.get(*index).is_some_and(|first| says_the_same(first, &ban)) => {}
+                    Some((_, first)) => {
+                        let problem = format!(
+                            "line {line}: who: stands in line {first} already, and says otherwise there"
+                        );
+                        self.report(&bar, &mut contents.wrong, &problem);
+                    }
+                },
+                Err(mistake) => self.report(&bar, &mut contents.wrong, &mistake.to_string()),
+            }
+        }
+        bar.finish_and_clear();
+        Ok(contents)
+    }
+
+    /// Prints a mistake in the form that editors jump to.
+    fn report(&self, bar: &ProgressBar, wrong: &mut usize, problem: &str) {
+        *wrong += 1;
+        if *wrong <= MAX_MISTAKES {
+            bar.suspend(|| eprintln!("{}: {problem}", self.file.display()));
+        }
+    }
+
+    fn open(&self) -> io::Result<(BufReader<Box<dyn Read>>, ProgressBar)> {
+        let (bar, input): (_, Box<dyn Read>) = if self.file.as_os_str() == "-" {
+            (ProgressBar::hidden(), Box::new(io::stdin()))
+        } else {
+            let shown = |error| io::Error::other(format!("cannot read {}: {error}", self.file.display()));
+            let file = File::open(&self.file).map_err(shown)?;
+            let bar = bytes_bar(file.metadata().map_or(0, |data| data.len()));
+            (bar.clone(), Box::new(bar.wrap_read(file)))
+        };
+        Ok((BufReader::with_capacity(1 << 16, input), bar))
+    }
+}
+
+/// Whether two bans of one name differ in nothing that matters.
+fn says_the_same(one: &Ban, other: &Ban) -> bool {
+    let matching = one.who.matching() == other.who.matching();
+    matching
+        && one.terms.until == other.terms.until
+        && one.terms.reason == other.terms.reason
+        && one.terms.by == other.terms.by
+}
+
+/// Finds what an import would be refused for, and how many of the bans are known already.
+fn rehearse(list: List, bans: &[Ban], store: &Path) -> Result<usize, Box<dyn Error>> {
+    // Expensive patterns are limited in number, together with those that are there.
+    let patterns = BanList::default();
+    let is_dear = |who: &Who| who.pattern().is_some_and(|pattern| pattern.class().max().is_some());
+    let mut known = 0;
+    if store.exists() {
+        let reader = Reader::open(store)?;
+        for kind in As::ALL.into_iter().filter(|kind| kind.is_pattern()) {
+            let filter = Filter { kind: Some(kind), ..Filter::default() };
+            reader.for_each(list, &filter, |ban| {
+                if is_dear(&ban.who) {
+                    let _ = patterns.insert(ban);
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        for ban in bans {
+            known += usize::from(reader.get(list, &ban.who)?.is_some());
+        }
+    }
+    for ban in bans.iter().filter(|ban| is_dear(&ban.who)) {
+        patterns.insert(ban.clone())?;
+    }
+    Ok(known)
+}
+
+fn bar(total: usize, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX));
+    bar.set_style(style("{msg} {wide_bar} {human_pos} of {human_len}, {eta} left"));
+    bar.set_message(what);
+    bar
+}
+
+fn bytes_bar(total: u64) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    bar.set_style(style("reading {wide_bar} {bytes} of {total_bytes}, {eta} left"));
+    bar
+}
+
+/// A style that is written wrong is replaced by the library's own.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,99 @@
+//! The command line: reads it, runs what it asks for, says what went wrong.
+
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a command speaks to its user")]
+
+mod book;
+mod explain;
+mod export;
+mod import;
+mod lists;
+mod serve;
+mod show;
+
+use crate::admission::List;
+use crate::config::ConfigError;
+use crate::telemetry::Chain;
+use clap::{Args, Parser, Subcommand};
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Keeps banned clients away from an MQTT broker.
+///
+/// A reverse proxy for MQTT 3.1, 3.1.1 and 5: it reads each client's CONNECT, refuses banned client identifiers, user
+/// names and addresses with a CONNACK, and takes everybody else to the broker, byte for byte.
+#[derive(Debug, Parser)]
+#[command(name = "mqtt-bouncer", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the proxy in the foreground.
+    ///
+    /// SIGHUP reads the config file again; a file with mistakes changes nothing. SIGTERM and SIGINT admit nobody any
+    /// more, let sessions go on for `[node] drain_timeout`, and stop; a second one stops at once. The log goes to
+    /// standard error.
+    Serve(ConfigFile),
+    /// Checks a config file and prints every mistake in it.
+    ///
+    /// Exits with 0 when the file can be used, else with 1 and one line per mistake:
+    /// `FILE:LINE: OPTION: FOUND; EXPECTED`.
+    Check(ConfigFile),
+    /// Says whether a client would be let in, and names every rule that is about it.
+    ///
+    /// Asks the running proxy; where none is running, the config file and the store. Exits with 0 when the client would
+    /// be let in, with 2 when it would be refused.
+    Explain(explain::Explain),
+    /// Lists and changes the bans that are kept in `[node] data_dir`, of a running proxy or a stopped one.
+    ///
+    /// What succeeds is on disk and, where a proxy is running, in force. The bans of the config file are listed too,
+    /// and changed in that file alone.
+    Bans(lists::Lists),
+    /// Lists and changes the exemptions, who are let in whatever bans there are. The same commands as for bans.
+    Exemptions(lists::Lists),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The config file (TOML); config/mqtt-bouncer.toml documents every option.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/mqtt-bouncer/mqtt-bouncer.toml",
+        global = true
+    )]
+    config: PathBuf,
+}
+
+/// How a command ends: with an exit code, or an error that is printed.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// Runs the command that this process was started with.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(file) => serve::serve(&file),
+        Command::Check(file) => serve::check(&file),
+        Command::Explain(client) => client.run(),
+        Command::Bans(command) => command.run(List::Bans),
+        Command::Exemptions(command) => command.run(List::Exemptions),
+    };
+    outcome.unwrap_or_else(|error| report(&*error))
+}
+
+fn report(error: &(dyn Error + 'static)) -> ExitCode {
+    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        // Whoever read our output has enough, as `head` has.
+        return ExitCode::SUCCESS;
+    }
+    match error.downcast_ref() {
+        // These lines have the form that editors jump to.
+        Some(mistakes @ ConfigError::Mistakes(_)) => eprintln!("{mistakes}"),
+        _ => eprintln!("mqtt-bouncer: {}", Chain(error)),
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,9 @@
+//! The bans in a data directory: the command line on a stopped and on a running proxy, and the proxy that is killed.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod commands;
+mod exchange;
+mod harness;
+mod kill;
+mod running;
