@@ -6,10 +6,10 @@ use crate::admin::Mode;
 use crate::admission::{As, Ban, BanList, List, Timestamp, Who};
 use crate::app::STORE_FILE;
 use crate::exchange::{self, Format, ReadOptions};
-use crate::store::{Filter, Reader};
+use crate::store::{Filter, ReadError, Reader};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -173,15 +173,33 @@ fn rehearse(list: List, bans: &[Ban], store: &Path) -> Result<usize, Box<dyn Err
                 ControlFlow::Continue(())
             })?;
         }
-        for ban in bans {
-            known += usize::from(reader.get(list, &ban.who)?.is_some());
-        }
+        known = known_to(&reader, list, bans)?;
     }
     for ban in bans.iter().filter(|ban| is_dear(&ban.who)) {
         patterns.insert(ban.clone())?;
     }
     Ok(known)
 }
+
+/// How many of these the store has: asked one by one where they are few, else found in one reading of the store.
+fn known_to(reader: &Reader, list: List, bans: &[Ban]) -> Result<usize, ReadError> {
+    let mut known = 0;
+    if bans.len() < FEW {
+        for ban in bans {
+            known += usize::from(reader.get(list, &ban.who)?.is_some());
+        }
+    } else {
+        let names: HashSet<&Who> = bans.iter().map(|ban| &ban.who).collect();
+        reader.for_each(list, &Filter::default(), |ban| {
+            known += usize::from(names.contains(&ban.who));
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(known)
+}
+
+/// How many are looked for one by one.
+const FEW: usize = 10_000;
 
 fn bar(total: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX));
