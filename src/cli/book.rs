@@ -4,9 +4,12 @@
 use crate::admin::{CallError, Caller, Changes, Mode};
 use crate::admission::{Ban, List, Timestamp, Who};
 use crate::app::{SOCKET_FILE, STORE_FILE};
-use crate::store::{Change, ChangeError, OpenError, Store};
+use crate::store::{Change, ChangeError, Changed, OpenError, Store};
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// What keeps the bans.
@@ -60,6 +63,11 @@ impl Book {
         }
     }
 
+    /// True when a proxy has the store, and is asked.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Book::Running(..))
+    }
+
     /// Takes in all of these or none; `seen` is told how many are on their way.
     pub(super) fn import(
         &self,
@@ -75,7 +83,7 @@ impl Book {
                     Mode::Put => Change::Put(list, ban),
                     Mode::Add => Change::Add(list, ban, now),
                 };
-                let done = store.change_blocking(bans.into_iter().map(change).collect())?;
+                let done = write(store, bans.into_iter().map(change).collect(), seen)?;
                 Ok(Changes { added: done.added, changed: done.changed })
             }
             Book::Running(caller, runtime) => Ok(runtime.block_on(caller.import(list, mode, &bans, seen))?),
@@ -101,3 +109,22 @@ impl Book {
         }
     }
 }
+
+/// Writes in another thread, and tells meanwhile how far it has come.
+fn write(store: &Store, changes: Vec<Change>, seen: impl Fn(usize)) -> Result<Changed, ChangeError> {
+    thread::scope(|scope| {
+        let (ended, wait) = mpsc::channel::<()>();
+        let writing = scope.spawn(move || {
+            let done = store.change_blocking(changes);
+            drop(ended);
+            done
+        });
+        while wait.recv_timeout(A_MOMENT) == Err(RecvTimeoutError::Timeout) {
+            seen(usize::try_from(store.progress()).unwrap_or(usize::MAX));
+        }
+        writing.join().unwrap_or(Err(ChangeError::Closed))
+    })
+}
+
+/// How often progress is shown.
+const A_MOMENT: Duration = Duration::from_millis(100);

@@ -68,9 +68,13 @@ impl Import {
             let changed = rehearse(list, &bans, &folder.join(STORE_FILE))?;
             ("would import", total - changed, changed)
         } else {
-            let bar = bar(total, "sending");
-            let done = Book::open(folder)?.import(list, Mode::Put, bans, now, |sent| {
-                bar.set_position(u64::try_from(sent).unwrap_or(u64::MAX));
+            let book = Book::open(folder)?;
+            let bar = bar(total, if book.is_running() { "sending" } else { "writing" });
+            let done = book.import(list, Mode::Put, bans, now, |seen| {
+                bar.set_position(u64::try_from(seen).unwrap_or(u64::MAX));
+                if seen == total {
+                    bar.set_message("waiting for the disk");
+                }
             })?;
             bar.finish_and_clear();
             ("imported", done.added, done.changed)
