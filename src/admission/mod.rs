@@ -10,6 +10,7 @@
 mod ban;
 mod ban_list;
 mod client;
+pub mod detection;
 mod networks;
 mod pattern;
 mod time;

@@ -1,0 +1,199 @@
+//! The flapping detectors: what the end of a session, or a refused attempt, counts against whom.
+//!
+//! | counts against | what |
+//! |---|---|
+//! | client identifier | accepted sessions that ended by the client's fault |
+//! | user name | of those, the short ones of a client identifier that is new there, or comes too often |
+//! | address, network | the same, and refused attempts of a client that is new there |
+//!
+//! "New" and "too often" is what makes a crowd innocent: the 5,000 devices of a gateway are known after their first
+//! visit, and each of them may have its share of bad luck. A client that stayed for long once is new nowhere.
+//!
+//! A client identifier belongs to who stayed under it for long: the sessions of others, with other credentials, do not
+//! count against it, even where the broker lets them have it.
+
+use super::Detection;
+use super::blame::Blame;
+use super::facts::Facts;
+use super::finding::{Detector, Finding};
+use super::key::Kind;
+use super::policy::{ByNetwork, Churn};
+use super::sightings::{Due, Sighting};
+use super::strike::{Now, Strike, Target};
+use std::net::IpAddr;
+
+impl Detection {
+    /// The client's fault: counts it against everybody whom it tells something of.
+    pub(super) fn count_flapping(&self, facts: &Facts<'_>, now: Now, findings: &mut Vec<Finding>) {
+        let policy = facts.policy;
+        let is_anothers = self.is_anothers(facts, now);
+        let is_duplicate = facts.keys.client_id.is_some_and(|id| {
+            facts.is_accepted && self.fights.is_recognised(self.holder_key(facts.keys.zone, id), now.moment)
+        });
+        // Of duplicates, only who takes what is another's has to answer for it.
+        if is_duplicate && !is_anothers {
+            return;
+        }
+        if let (Some(by_clientid), Some(key), Some(client_id)) =
+            (&policy.by_clientid, facts.keys.client_id, facts.client_id)
+            && facts.is_accepted
+            && !by_clientid.count_refused
+            && !is_anothers
+            && !is_duplicate
+        {
+            let strike = Strike {
+                detector: Detector::ByClientId,
+                target: Target::ClientId(client_id),
+                key,
+                threshold: by_clientid.threshold,
+                allowance: 0,
+                residents: 0,
+            };
+            findings.extend(self.strike(facts, &strike, now));
+        }
+        if let (Some(churn), Some(key), Some(username)) =
+            (&policy.by_username, facts.keys.username, facts.username)
+            && facts.is_accepted
+        {
+            let target = Target::Username(username);
+            findings.extend(self.count_churn(facts, Detector::ByUsername, target, key, churn, now));
+        }
+        if let Some(churn) = &policy.by_peerhost {
+            let (target, key) = (Target::Peer(facts.peer), facts.keys.peer);
+            findings.extend(self.count_churn(facts, Detector::ByPeerHost, target, key, churn, now));
+        }
+        if let Some(by_network) = &policy.by_network {
+            self.count_networks(facts, by_network, now, findings);
+        }
+    }
+
+    /// A CONNECT has come that no ban refuses: counts it as EMQX does, where the policy says so.
+    pub(super) fn count_connect(&self, facts: &Facts<'_>, now: Now, findings: &mut Vec<Finding>) {
+        let policy = facts.policy;
+        let mut count = |detector, target, key, threshold| {
+            let strike = Strike { detector, target, key, threshold, allowance: 0, residents: 0 };
+            findings.extend(self.strike(facts, &strike, now));
+        };
+        if let (Some(by_clientid), Some(key), Some(id)) =
+            (policy.by_clientid.filter(|by| by.count_refused), facts.keys.client_id, facts.client_id)
+        {
+            count(Detector::ByClientId, Target::ClientId(id), key, by_clientid.threshold);
+        }
+        let counts_refused = |churn: &Churn| churn.count_refused;
+        if let (Some(churn), Some(key), Some(name)) =
+            (policy.by_username.filter(counts_refused), facts.keys.username, facts.username)
+        {
+            count(Detector::ByUsername, Target::Username(name), key, churn.threshold);
+        }
+        if let Some(churn) = policy.by_peerhost.filter(counts_refused) {
+            count(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.peer, churn.threshold);
+        }
+        if let Some(by_network) = policy.by_network.filter(|by| by.churn.count_refused) {
+            for prefix in by_network.prefixes(facts.peer) {
+                let key = self.secret.network(facts.peer, prefix);
+                count(
+                    Detector::ByNetwork,
+                    Target::Network(facts.peer, prefix),
+                    key,
+                    by_network.churn.threshold,
+                );
+            }
+        }
+    }
+
+    /// Adds an end that does not count to the evidence that is being collected.
+    pub(super) fn note_end(&self, facts: &Facts<'_>, blame: Blame) {
+        let policy = facts.policy;
+        if let (Some(by_clientid), Some(key)) = (&policy.by_clientid, facts.keys.client_id) {
+            self.note(facts, Detector::ByClientId, key, &by_clientid.threshold, blame);
+        }
+        if let Some(churn) = &policy.by_peerhost {
+            self.note(facts, Detector::ByPeerHost, facts.keys.peer, &churn.threshold, blame);
+        }
+    }
+
+    fn count_networks(
+        &self,
+        facts: &Facts<'_>,
+        by_network: &ByNetwork,
+        now: Now,
+        findings: &mut Vec<Finding>,
+    ) {
+        for prefix in by_network.prefixes(facts.peer) {
+            let key = self.secret.network(facts.peer, prefix);
+            // While it is not known who lives where, everybody is new; who is seen now is known later.
+            if !self.is_churn(facts, key, &by_network.churn, now) || now.moment < self.learned {
+                continue;
+            }
+            // One bad address makes no bad network; it is banned by itself.
+            let source = if facts.peer.is_ipv6() && prefix < 64 {
+                self.secret.network(facts.peer, 64)
+            } else {
+                facts.keys.peer
+            };
+            let threshold = by_network.churn.threshold;
+            let due = Due { count: (threshold.max_count / 4).max(1), window: threshold.window_time };
+            let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, key, source]);
+            let alone = facts.peer.is_ipv4() && prefix >= 32 || facts.peer.is_ipv6() && prefix >= 128;
+            if !alone && self.seen.see(pair, due, due.window, now.moment) == Sighting::TooOften {
+                continue;
+            }
+            let target = Target::Network(facts.peer, prefix);
+            let strike = self.weighed(facts, Detector::ByNetwork, target, key, &by_network.churn, now);
+            findings.extend(self.strike(facts, &strike, now));
+        }
+    }
+
+    fn count_churn(
+        &self,
+        facts: &Facts<'_>,
+        detector: Detector,
+        target: Target<'_>,
+        key: u64,
+        churn: &Churn,
+        now: Now,
+    ) -> Option<Finding> {
+        if !self.is_churn(facts, key, churn, now) || now.moment < self.learned {
+            return None;
+        }
+        self.strike(facts, &self.weighed(facts, detector, target, key, churn, now), now)
+    }
+
+    /// True when this end is churn at a place.
+    fn is_churn(&self, facts: &Facts<'_>, place: u64, churn: &Churn, now: Now) -> bool {
+        if churn.count_refused || facts.lived >= churn.short_session {
+            return false;
+        }
+        let due = Due { count: churn.per_client, window: churn.threshold.window_time };
+        let pair = self.secret.key(Kind::Seen, &[facts.keys.zone, place, facts.keys.identity]);
+        match self.seen.see(pair, due, self.settings.memory, now.moment) {
+            // Refusals that are repeated are the business of other detectors.
+            Sighting::TooOften => facts.is_accepted,
+            Sighting::Known => false,
+            Sighting::New => !(facts.is_accepted && self.is_old_resident(facts, now)),
+        }
+    }
+
+    fn weighed<'a>(
+        &self,
+        facts: &Facts<'_>,
+        detector: Detector,
+        target: Target<'a>,
+        key: u64,
+        churn: &Churn,
+        now: Now,
+    ) -> Strike<'a> {
+        let residents = self.residents(facts, key, now);
+        let allowance = residents.checked_div(churn.residents_per_count).unwrap_or(0);
+        Strike { detector, target, key, threshold: churn.threshold, allowance, residents }
+    }
+}
+
+impl ByNetwork {
+    /// The networks of this address that count.
+    pub(super) fn prefixes(&self, peer: IpAddr) -> impl Iterator<Item = u8> + use<> {
+        let prefixes = if peer.is_ipv4() { [self.ipv4_prefix, None] } else { self.ipv6_prefixes };
+        let width = if peer.is_ipv4() { 32 } else { 128 };
+        prefixes.into_iter().flatten().map(move |prefix| prefix.min(width))
+    }
+}

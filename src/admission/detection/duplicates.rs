@@ -1,0 +1,306 @@
+//! Two clients that fight over one client identifier.
+//!
+//! A broker that gets a second client of the same identifier ends the first one's session \[MQTT-3.1.4-3\]. When both
+//! are told to reconnect, they displace each other for ever, and a detector that counts connections sees a flapping
+//! client. The sign is a *return*: a client that was displaced by another comes back and displaces that one. Clients
+//! are told apart by address and credentials.
+//!
+//! Only sessions that the broker accepted are looked at, so nobody becomes a duplicate by claiming a name.
+
+use super::moment::{Moment, micros};
+use super::policy::Duplicates;
+use super::table::{Compact, Table};
+use compact_str::CompactString;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Where each client identifier was last, and who fights over which.
+#[derive(Debug)]
+pub(super) struct Fights {
+    /// By client identifier: who has its session (15 bits), and whether the broker has just ended that.
+    holders: Table<Compact>,
+    open: Mutex<HashMap<u64, Fight>>,
+    count: AtomicUsize,
+    memory: Duration,
+}
+
+#[derive(Debug)]
+struct Fight {
+    /// Who was displaced, and when. Never longer than [`MAX_DISPLACED`].
+    displaced: VecDeque<(Moment, u16)>,
+    addresses: Vec<IpAddr>,
+    returns: VecDeque<Moment>,
+    recognised_until: Option<Moment>,
+    quiet_until: Option<Moment>,
+}
+
+/// Duplicates that were recognised and not told of for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recognised {
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) returns: u32,
+}
+
+/// A session that was accepted, or that has ended, as fights see it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holder {
+    /// The key of the client identifier.
+    pub(super) id: u64,
+    /// The key of address and credentials.
+    pub(super) origin: u64,
+    pub(super) peer: IpAddr,
+}
+
+const MAX_FIGHTS: usize = 4096;
+const MAX_DISPLACED: usize = 16;
+const MAX_ADDRESSES: usize = 8;
+/// The broker ends the old session this close to the acceptance of the new one.
+const HANDOVER: Duration = Duration::from_secs(2);
+const ENDED: u16 = 1 << 15;
+
+impl Fights {
+    pub(super) fn new(max: usize, memory: Duration) -> Fights {
+        Fights { holders: Table::new(max), open: Mutex::default(), count: AtomicUsize::new(0), memory }
+    }
+
+    /// The broker accepted this client.
+    pub(super) fn begin(&self, holder: Holder, policy: &Duplicates, now: Moment) -> Option<Recognised> {
+        let origin = origin(holder);
+        let displaced = self.holders.with(holder.id, now, |slot, is_known| {
+            let before = is_known.then_some(*slot);
+            *slot = Compact::new(holder.id, now.after(self.memory), origin);
+            before.filter(|before| self.is_recent(*before, now) && before.tag() & ENDED != 0)
+        })?;
+        let displaced = displaced.tag() & !ENDED;
+        (displaced != origin).then(|| self.displace(holder, displaced, origin, policy, now)).flatten()
+    }
+
+    /// The broker ended the session of this client.
+    pub(super) fn end(&self, holder: Holder, policy: &Duplicates, now: Moment) -> Option<Recognised> {
+        let origin = origin(holder);
+        let taker = self.holders.peek(holder.id, |slot| {
+            if slot.tag() == origin {
+                *slot = Compact::new(holder.id, now.after(self.memory), origin | ENDED);
+                return None;
+            }
+            Some(*slot).filter(|slot| self.is_recent(*slot, now) && slot.tag() & !ENDED != origin)
+        })??;
+        self.displace(holder, origin, taker.tag() & !ENDED, policy, now)
+    }
+
+    /// True while it is known that clients fight over this identifier.
+    pub(super) fn is_recognised(&self, id: u64, now: Moment) -> bool {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        self.open().get(&id).and_then(|fight| fight.recognised_until).is_some_and(|until| until > now)
+    }
+
+    pub(super) fn tidy(&self, turn: usize, now: Moment) {
+        self.holders.tidy(turn, now);
+        let mut open = self.open();
+        open.retain(|_, fight| fight.is_alive(now));
+        self.count.store(open.len(), Ordering::Relaxed);
+    }
+
+    pub(super) fn usage(&self) -> (usize, usize) {
+        self.holders.usage()
+    }
+
+    /// One client displaced another. `holder` is either of the two.
+    fn displace(
+        &self,
+        holder: Holder,
+        displaced: u16,
+        taker: u16,
+        policy: &Duplicates,
+        now: Moment,
+    ) -> Option<Recognised> {
+        let mut open = self.open();
+        if open.len() >= MAX_FIGHTS && !open.contains_key(&holder.id) {
+            open.retain(|_, fight| fight.is_alive(now));
+            if open.len() >= MAX_FIGHTS {
+                return None;
+            }
+        }
+        let fight = open.entry(holder.id).or_insert_with(Fight::new);
+        let recognised = fight.displace(holder.peer, displaced, taker, policy, now);
+        self.count.store(open.len(), Ordering::Relaxed);
+        recognised
+    }
+
+    fn is_recent(&self, slot: Compact, now: Moment) -> bool {
+        let since = slot.until().as_micros().saturating_sub(micros(self.memory));
+        now.since(Moment::from_micros(since)) <= HANDOVER
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Fight>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fight {
+    fn new() -> Fight {
+        Fight {
+            displaced: VecDeque::new(),
+            addresses: Vec::new(),
+            returns: VecDeque::new(),
+            recognised_until: None,
+            quiet_until: None,
+        }
+    }
+
+    fn displace(
+        &mut self,
+        peer: IpAddr,
+        displaced: u16,
+        taker: u16,
+        policy: &Duplicates,
+        now: Moment,
+    ) -> Option<Recognised> {
+        let limit = usize::try_from(policy.max_count.clamp(1, 64)).unwrap_or(1);
+        let is_old = |then: &Moment| now.since(*then) >= policy.window_time;
+        self.displaced.retain(|(then, _)| !is_old(then));
+        self.returns.retain(|then| !is_old(then));
+        if self.displaced.iter().any(|(_, earlier)| *earlier == taker) {
+            self.returns.push_back(now);
+        }
+        if self.returns.len() > limit {
+            self.returns.pop_front();
+        }
+        if self.displaced.len() >= MAX_DISPLACED {
+            self.displaced.pop_front();
+        }
+        self.displaced.push_back((now, displaced));
+        if self.addresses.len() < MAX_ADDRESSES && !self.addresses.contains(&peer) {
+            self.addresses.push(peer);
+        }
+        if self.returns.len() < limit {
+            return None;
+        }
+        self.recognised_until = Some(now.after(policy.window_time));
+        let is_quiet = self.quiet_until.is_some_and(|until| until > now);
+        if is_quiet {
+            return None;
+        }
+        self.quiet_until = Some(now.after(policy.ban_time));
+        let returns = u32::try_from(self.returns.len()).unwrap_or(u32::MAX);
+        Some(Recognised { addresses: self.addresses.clone(), returns })
+    }
+
+    fn is_alive(&self, now: Moment) -> bool {
+        let recent =
+            self.displaced.back().is_some_and(|(then, _)| now.since(*then) < Duration::from_hours(1));
+        recent || self.recognised_until.is_some_and(|until| until > now)
+    }
+}
+
+fn origin(holder: Holder) -> u16 {
+    #[expect(clippy::cast_possible_truncation, reason = "15 bits of a hash")]
+    let origin = holder.origin as u16 & !ENDED;
+    origin
+}
+
+/// "is used by clients at 192.0.2.1 and 198.51.100.7", for a ban's reason.
+pub(super) fn reason(addresses: &[IpAddr]) -> CompactString {
+    let mut reason = CompactString::from("client identifier is used by several clients, at ");
+    for (i, address) in addresses.iter().enumerate() {
+        if i > 0 {
+            reason.push_str(", ");
+        }
+        reason.push_str(&address.to_string());
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Duplicates = Duplicates {
+        action: super::super::policy::OnDuplicates::Warn,
+        max_count: 3,
+        window_time: Duration::from_mins(10),
+        ban_time: Duration::from_mins(10),
+        shadow: false,
+    };
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
+    fn holder(origin: u8) -> Holder {
+        Holder { id: 7, origin: origin.into(), peer: IpAddr::from([192, 0, 2, origin]) }
+    }
+
+    fn fights() -> Fights {
+        Fights::new(1000, Duration::from_hours(24))
+    }
+
+    #[test]
+    fn two_that_displace_each_other_are_recognised_whichever_event_comes_first() {
+        for end_first in [true, false] {
+            let fights = fights();
+            fights.begin(holder(1), &POLICY, at(0));
+            let mut told = Vec::new();
+            for turn in 1..40_u64 {
+                let (new, old) = if turn % 2 == 1 { (2, 1) } else { (1, 2) };
+                let now = at(turn * 5000);
+                let mut end = None;
+                if end_first {
+                    end = fights.end(holder(old), &POLICY, now);
+                }
+                let begin = fights.begin(holder(new), &POLICY, now);
+                if !end_first {
+                    end = fights.end(holder(old), &POLICY, now);
+                }
+                told.extend(begin.or(end).map(|recognised| (turn, recognised)));
+            }
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!((told[0].0, told[0].1.returns, told[0].1.addresses.len()), (4, 3, 2), "{told:?}");
+            assert!(fights.is_recognised(7, at(200_000)) && !fights.is_recognised(7, at(900_000)));
+        }
+    }
+
+    #[test]
+    fn one_client_that_moves_or_displaces_itself_is_no_duplicate() {
+        let fights = fights();
+        for turn in 0..100_u64 {
+            // It roams: the broker ends the old session, and no address comes back.
+            let id = u8::try_from(turn).expect("small");
+            assert_eq!(fights.begin(holder(id), &POLICY, at(turn * 1000)), None);
+            assert_eq!(fights.end(holder(id.saturating_sub(1)), &POLICY, at(turn * 1000)), None);
+        }
+        for turn in 100..200_u64 {
+            assert_eq!(fights.begin(holder(1), &POLICY, at(turn * 1000)), None);
+            assert_eq!(fights.end(holder(1), &POLICY, at(turn * 1000)), None);
+        }
+        assert!(!fights.is_recognised(7, at(200_000)));
+    }
+
+    #[test]
+    fn two_that_take_turns_without_displacing_are_no_duplicates() {
+        let fights = fights();
+        for turn in 0..100_u64 {
+            let origin = u8::try_from(turn % 2).expect("small");
+            fights.begin(holder(origin), &POLICY, at(turn * 10_000));
+            assert_eq!(fights.end(holder(origin), &POLICY, at(turn * 10_000 + 5000)), None);
+        }
+    }
+
+    #[test]
+    fn fights_are_bounded() {
+        let fights = fights();
+        for id in 1..10_000_u64 {
+            fights.begin(Holder { id, ..holder(1) }, &POLICY, at(0));
+            fights.end(Holder { id, ..holder(1) }, &POLICY, at(0));
+            fights.begin(Holder { id, ..holder(2) }, &POLICY, at(0));
+        }
+        assert_eq!(fights.open().len(), MAX_FIGHTS);
+        fights.tidy(0, at(4_000_000));
+        assert_eq!(fights.open().len(), 0);
+    }
+}

@@ -1,0 +1,184 @@
+//! What an operator is told about a ban: counts, addresses, names, whose fault the ends were.
+//!
+//! Windows remember times alone. The rest is collected once a key is half-way to its limit, for a bounded number of
+//! keys; a ban that comes without any of that still has the evidence of its last event.
+
+use super::blame::Blame;
+use super::moment::Moment;
+use compact_str::CompactString;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Why somebody was found out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// Events within the window.
+    pub count: u32,
+    /// How many would have been allowed, and one.
+    pub limit: u32,
+    /// The window.
+    pub window_time: Duration,
+    /// Long-lived sessions at the place, now or of late, that the limit was weighed with.
+    pub residents: u32,
+    /// Where the latest events came from: the first eight different addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The first eight different client identifiers.
+    pub client_ids: Vec<CompactString>,
+    /// Whose fault the connections were that ended since the evidence is collected.
+    pub blame: BlameSplit,
+}
+
+/// How many ends were whose fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlameSplit {
+    /// The client's.
+    pub client: u32,
+    /// The broker's.
+    pub broker: u32,
+    /// The operator's.
+    pub operator: u32,
+    /// Nobody's that is known.
+    pub unknown: u32,
+}
+
+impl BlameSplit {
+    pub(super) fn add(&mut self, blame: Blame) {
+        let count = match blame {
+            Blame::Client => &mut self.client,
+            Blame::Broker => &mut self.broker,
+            Blame::Operator => &mut self.operator,
+            Blame::Unknown => &mut self.unknown,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
+/// One event, as evidence shows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exhibit<'a> {
+    pub(super) peer: IpAddr,
+    pub(super) client_id: Option<&'a str>,
+    pub(super) blame: Blame,
+}
+
+/// The open cases.
+#[derive(Debug, Default)]
+pub(super) struct Cases {
+    open: Mutex<HashMap<u64, Case>>,
+    /// So that most ends need no lock.
+    count: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Case {
+    evidence: Evidence,
+    until: Moment,
+}
+
+const MAX_CASES: usize = 4096;
+const MAX_SAMPLES: usize = 8;
+/// A client identifier may have 64 KiB; of a longer one, this many bytes are shown.
+const MAX_SHOWN: usize = 256;
+
+impl Cases {
+    /// Adds to the case of this key, and opens it where there is room.
+    pub(super) fn add(&self, key: u64, exhibit: Exhibit<'_>, window: Duration, now: Moment) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= MAX_CASES && !open.contains_key(&key) {
+            open.retain(|_, case| case.until > now);
+            self.count.store(open.len(), Ordering::Relaxed);
+            if open.len() >= MAX_CASES {
+                return;
+            }
+        }
+        let case = open.entry(key).or_insert_with(|| Case { evidence: Evidence::default(), until: now });
+        if case.until < now {
+            case.evidence = Evidence::default();
+        }
+        case.until = now.after(window);
+        case.evidence.add(exhibit);
+        self.count.store(open.len(), Ordering::Relaxed);
+    }
+
+    /// Adds an end that does not count to a case that is open.
+    pub(super) fn note(&self, key: u64, exhibit: Exhibit<'_>) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(case) = open.get_mut(&key) {
+            case.evidence.blame.add(exhibit.blame);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Closes the case of this key.
+    pub(super) fn close(&self, key: u64) -> Evidence {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let case = open.remove(&key);
+        self.count.store(open.len(), Ordering::Relaxed);
+        case.map(|case| case.evidence).unwrap_or_default()
+    }
+
+    pub(super) fn tidy(&self, now: Moment) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, case| case.until > now);
+        self.count.store(open.len(), Ordering::Relaxed);
+    }
+}
+
+impl Evidence {
+    pub(super) fn add(&mut self, exhibit: Exhibit<'_>) {
+        self.blame.add(exhibit.blame);
+        if self.addresses.len() < MAX_SAMPLES && !self.addresses.contains(&exhibit.peer) {
+            self.addresses.push(exhibit.peer);
+        }
+        let Some(id) = exhibit.client_id else { return };
+        let id = id.get(..id.floor_char_boundary(MAX_SHOWN)).unwrap_or_default();
+        if self.client_ids.len() < MAX_SAMPLES && !self.client_ids.iter().any(|known| known == id) {
+            self.client_ids.push(id.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn exhibit(client_id: &str) -> Exhibit<'_> {
+        Exhibit { peer: IpAddr::from([192, 0, 2, 1]), client_id: Some(client_id), blame: Blame::Client }
+    }
+
+    #[test]
+    fn evidence_is_a_bounded_sample() {
+        let cases = Cases::default();
+        let long = "é".repeat(40_000);
+        cases.add(1, exhibit(&long), MINUTE, Moment::default());
+        for i in 0..100 {
+            cases.add(1, exhibit(&i.to_string()), MINUTE, Moment::default());
+        }
+        cases.note(1, Exhibit { blame: Blame::Broker, ..exhibit("x") });
+        let evidence = cases.close(1);
+        assert_eq!((evidence.addresses.len(), evidence.client_ids.len()), (1, 8));
+        assert_eq!(evidence.client_ids[0].len(), 256);
+        assert_eq!(evidence.blame, BlameSplit { client: 101, broker: 1, ..BlameSplit::default() });
+        assert_eq!(cases.close(1), Evidence::default());
+    }
+
+    #[test]
+    fn cases_are_bounded_and_age_out() {
+        let cases = Cases::default();
+        (0..10_000).for_each(|key| cases.add(key, exhibit("a"), MINUTE, Moment::default()));
+        assert_eq!(cases.count.load(Ordering::Relaxed), MAX_CASES);
+        cases.add(20_000, exhibit("b"), MINUTE, Moment::from_millis(61_000));
+        assert_eq!(cases.close(20_000).client_ids, ["b"]);
+    }
+}

@@ -1,0 +1,149 @@
+//! The facts of a visit in the form that detectors count: keys instead of names.
+
+use super::blame::Blame;
+use super::evidence::Exhibit;
+use super::key::{Kind, Secret};
+use super::policy::ZonePolicy;
+use super::visit::{Session, Visit};
+use super::weather::Side;
+use crate::admission::Client;
+use compact_str::CompactString;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The keys of a client in a zone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keys {
+    pub(super) zone: u64,
+    pub(super) peer: u64,
+    /// The client identifier by which the broker knows it.
+    pub(super) client_id: Option<u64>,
+    pub(super) username: Option<u64>,
+    pub(super) credentials: Option<u64>,
+    /// What tells it from its neighbours: see [`Keys::of`].
+    pub(super) identity: u64,
+}
+
+impl Keys {
+    /// A client is who its client identifier says. One without is who its credentials say; and so is one that the
+    /// broker refused for its credentials, since whoever repeats one wrong password is one client under any name.
+    pub(super) fn of(
+        secret: &Secret,
+        policy: &ZonePolicy,
+        client: &Client<'_>,
+        assigned: Option<&str>,
+        credentials: Option<u64>,
+        by_credentials: bool,
+    ) -> Keys {
+        let zone = secret.name(Kind::Zone, &policy.zone);
+        let username = client.username().map(|name| secret.name(Kind::Username, name));
+        let claimed = client.client_id().map(|id| secret.name(Kind::ClientId, id));
+        let client_id = claimed.or_else(|| assigned.map(|id| secret.name(Kind::ClientId, id)));
+        let identity = match (claimed, credentials) {
+            (_, Some(credentials)) if by_credentials => secret.key(Kind::Seen, &[1, credentials]),
+            (Some(id), _) => secret.key(Kind::Seen, &[2, id]),
+            (None, _) => secret.key(Kind::Seen, &[3, username.unwrap_or(0), credentials.unwrap_or(0)]),
+        };
+        Keys { zone, peer: secret.peer(client.peer()), client_id, username, credentials, identity }
+    }
+}
+
+/// A connection whose end is to be counted. Borrowed from a visit, or from a doubt that was kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub(super) policy: &'a Arc<ZonePolicy>,
+    pub(super) keys: Keys,
+    pub(super) peer: IpAddr,
+    pub(super) client_id: Option<&'a str>,
+    pub(super) username: Option<&'a str>,
+    /// The broker said yes.
+    pub(super) is_accepted: bool,
+    /// From the CONNECT to the end.
+    pub(super) lived: Duration,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of(secret: &Secret, policy: &'a Arc<ZonePolicy>, visit: &'a Visit<'a>) -> Facts<'a> {
+        let session = visit.session();
+        let by_credentials = session.is_some_and(Session::is_auth_failure);
+        let keys = Keys::of(
+            secret,
+            policy,
+            &visit.client,
+            visit.assigned_client_id,
+            visit.credentials,
+            by_credentials,
+        );
+        Facts {
+            policy,
+            keys,
+            peer: visit.client.peer(),
+            client_id: visit.client_id(),
+            username: visit.client.username(),
+            is_accepted: session.is_some_and(Session::is_accepted),
+            lived: session.map_or(Duration::ZERO, |session| session.lived),
+        }
+    }
+
+    /// Of a client that has only come.
+    pub(super) fn of_client(policy: &'a Arc<ZonePolicy>, keys: Keys, client: &Client<'a>) -> Facts<'a> {
+        Facts {
+            policy,
+            keys,
+            peer: client.peer(),
+            client_id: client.client_id(),
+            username: client.username(),
+            is_accepted: false,
+            lived: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn exhibit(&self, blame: Blame) -> Exhibit<'a> {
+        Exhibit { peer: self.peer, client_id: self.client_id, blame }
+    }
+}
+
+/// A connection whose end is in doubt.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    policy: Arc<ZonePolicy>,
+    keys: Keys,
+    peer: IpAddr,
+    client_id: Option<CompactString>,
+    username: Option<CompactString>,
+    is_accepted: bool,
+    lived: Duration,
+    pub(super) broker: u64,
+    pub(super) side: Side,
+    pub(super) was_resident: bool,
+}
+
+impl Doubt {
+    pub(super) fn new(facts: &Facts<'_>, broker: u64, side: Side, was_resident: bool) -> Doubt {
+        Doubt {
+            policy: Arc::clone(facts.policy),
+            keys: facts.keys,
+            peer: facts.peer,
+            client_id: facts.client_id.map(CompactString::from),
+            username: facts.username.map(CompactString::from),
+            is_accepted: facts.is_accepted,
+            lived: facts.lived,
+            broker,
+            side,
+            was_resident,
+        }
+    }
+
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            policy: &self.policy,
+            keys: self.keys,
+            peer: self.peer,
+            client_id: self.client_id.as_deref(),
+            username: self.username.as_deref(),
+            is_accepted: self.is_accepted,
+            lived: self.lived,
+        }
+    }
+}

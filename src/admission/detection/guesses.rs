@@ -1,0 +1,170 @@
+//! Password guessing, told from a client that has a wrong password.
+//!
+//! What counts is *different* credentials. A client that repeats one wrong password for ever brings one. Credentials
+//! that the broker has accepted before are no guess: the broker changed its mind, or is not well. When it refuses most
+//! of the credentials that it used to accept, nothing that it refuses counts.
+//!
+//! An account that is guessed from many addresses is *under siege*. Its name is not banned, since that is what would
+//! lock its owner out; each address that brings a new password for it is, at a much lower count.
+
+use super::Detection;
+use super::facts::Facts;
+use super::finding::{Detector, Finding};
+use super::key::Kind;
+use super::moment::{Moment, micros};
+use super::policy::{AuthFailures, Threshold};
+use super::sightings::{Due, Sighting};
+use super::strike::{Now, Strike, Target};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+impl Detection {
+    /// True when a refusal of these credentials says nothing of the client.
+    pub(super) fn is_excused_refusal(&self, facts: &Facts<'_>, now: Now) -> bool {
+        let Some(credentials) = facts.keys.credentials else { return false };
+        let accepted = self.secret.key(Kind::Accepted, &[facts.keys.zone, credentials]);
+        if !self.marks.is_known(accepted, now.moment) {
+            return self.trust.is_shaken(now.moment);
+        }
+        let once_a_minute = Due { count: 1, window: Trust::SPAN };
+        let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, accepted]);
+        if self.seen.see(pair, once_a_minute, Trust::SPAN, now.moment) == Sighting::New {
+            self.trust.refused(now.moment);
+        }
+        true
+    }
+
+    /// The broker refused credentials that it never accepted.
+    pub(super) fn count_guess(
+        &self,
+        facts: &Facts<'_>,
+        policy: &AuthFailures,
+        now: Now,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Some(credentials) = facts.keys.credentials else { return };
+        let target = Target::source(facts.peer);
+        let source = self.source_key(facts);
+        if self.is_new_password(facts, policy, credentials, now) {
+            let threshold = Threshold { max_count: policy.siege_max_count, ..policy.threshold };
+            let strike = Strike {
+                detector: Detector::AuthFailures,
+                target,
+                // Apart from the count of all guesses of this source.
+                key: self.secret.key(Kind::Siege, &[source]),
+                threshold,
+                allowance: 0,
+                residents: 0,
+            };
+            let finding = self.strike(facts, &strike, now);
+            if finding.is_some() {
+                findings.extend(finding);
+                return;
+            }
+        }
+        let pair = self.secret.key(Kind::Seen, &[facts.keys.zone, source, credentials]);
+        if now.moment < self.learned || !self.is_new(pair, policy, now) {
+            return;
+        }
+        let residents = self.residents(facts, source, now);
+        let allowance = residents.checked_div(policy.residents_per_count).unwrap_or(0);
+        let threshold = policy.threshold;
+        let strike =
+            Strike { detector: Detector::AuthFailures, target, key: source, threshold, allowance, residents };
+        findings.extend(self.strike(facts, &strike, now));
+    }
+
+    /// True when an account is under siege, and this password is new for it.
+    fn is_new_password(&self, facts: &Facts<'_>, policy: &AuthFailures, credentials: u64, now: Now) -> bool {
+        let Some(account) = facts.keys.username.filter(|_| policy.siege_count > 0) else { return false };
+        let siege = self.secret.key(Kind::Siege, &[facts.keys.zone, account]);
+        let is_besieged = self.marks.is_known(siege, now.moment);
+        let pair = self.secret.key(Kind::Seen, &[facts.keys.zone, siege, credentials]);
+        if !self.is_new(pair, policy, now) {
+            return false;
+        }
+        let window = policy.threshold.window_time;
+        if is_besieged {
+            // It lasts for as long as new passwords come.
+            self.marks.remember(siege, now.moment.after(window), now.moment);
+            return true;
+        }
+        let count = self.secret.key(Kind::Window, &[siege, policy.siege_count.into(), micros(window)]);
+        if self.windows.count(count, policy.siege_count, window, now.moment) >= policy.siege_count {
+            self.marks.remember(siege, now.moment.after(window), now.moment);
+        }
+        false
+    }
+
+    fn is_new(&self, pair: u64, policy: &AuthFailures, now: Now) -> bool {
+        let once = Due { count: 1, window: policy.threshold.window_time };
+        self.seen.see(pair, once, self.settings.memory, now.moment) == Sighting::New
+    }
+}
+
+/// Whether the broker still accepts the credentials that it used to accept.
+#[derive(Debug, Default)]
+pub(super) struct Trust(Mutex<VecDeque<(u64, Counts)>>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    accepted: u32,
+    refused: u32,
+}
+
+impl Trust {
+    /// How far it looks back.
+    pub(super) const SPAN: std::time::Duration = std::time::Duration::from_mins(1);
+    const SLICES: u64 = 6;
+    /// Fewer different clients than this say nothing of the broker.
+    const MIN_REFUSED: u32 = 5;
+
+    pub(super) fn accepted(&self, now: Moment) {
+        self.add(now, Counts { accepted: 1, refused: 0 });
+    }
+
+    fn refused(&self, now: Moment) {
+        self.add(now, Counts { accepted: 0, refused: 1 });
+    }
+
+    /// True when it refuses most of them.
+    pub(super) fn is_shaken(&self, now: Moment) -> bool {
+        let counts = self.add(now, Counts::default());
+        counts.refused >= Trust::MIN_REFUSED && counts.refused >= counts.accepted
+    }
+
+    fn add(&self, now: Moment, more: Counts) -> Counts {
+        let slice = now.as_micros() / (micros(Trust::SPAN) / Trust::SLICES);
+        let mut slices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slices.retain(|(number, _)| number.abs_diff(slice) < Trust::SLICES);
+        match slices.iter_mut().find(|(number, _)| *number == slice) {
+            Some((_, counts)) => {
+                counts.accepted = counts.accepted.saturating_add(more.accepted);
+                counts.refused = counts.refused.saturating_add(more.refused);
+            }
+            None => slices.push_back((slice, more)),
+        }
+        slices.iter().fold(Counts::default(), |sum, (_, counts)| Counts {
+            accepted: sum.accepted.saturating_add(counts.accepted),
+            refused: sum.refused.saturating_add(counts.refused),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trust_is_shaken_while_most_of_the_known_credentials_are_refused() {
+        let trust = Trust::default();
+        let at = |seconds: u64| Moment::from_millis(seconds * 1000);
+        (0..10).for_each(|_| trust.accepted(at(0)));
+        (0..9).for_each(|_| trust.refused(at(10)));
+        assert!(!trust.is_shaken(at(10)));
+        trust.refused(at(10));
+        assert!(trust.is_shaken(at(10)) && trust.is_shaken(at(69)) && !trust.is_shaken(at(70)));
+        (0..4).for_each(|_| trust.refused(at(200)));
+        assert!(!trust.is_shaken(at(200)), "a handful says nothing");
+    }
+}

@@ -1,0 +1,203 @@
+//! Keys of everything that is counted: 64-bit hashes under a secret.
+//!
+//! Names are chosen by strangers, up to 64 KiB each. A keyed hash (SipHash-1-3) makes each of them eight bytes, and
+//! nobody who does not know the secret can choose two names that fall together.
+
+use std::net::IpAddr;
+
+/// The secret that keys are hashed under. Made of 128 random bits at start, so it differs from process to process.
+#[derive(Clone, Copy)]
+pub struct Secret(u64, u64);
+
+/// What a key stands for, so that one name never means two things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    ClientId,
+    Username,
+    Peer,
+    Network,
+    Zone,
+    Upstream,
+    /// A window of one detector and policy.
+    Window,
+    /// Someone seen at a place.
+    Seen,
+    /// How often someone came to a place.
+    Pace,
+    /// A client that once stayed.
+    Resident,
+    /// Whose a client identifier is.
+    Owner,
+    /// Credentials that a broker accepted.
+    Accepted,
+    /// An account under siege.
+    Siege,
+    /// Where a client identifier was last.
+    Origin,
+    /// The sessions of a place.
+    Population,
+    /// Somebody whose ban would be running.
+    WouldBe,
+    /// A banned client at an address.
+    Hammer,
+    /// The jitter of a ban.
+    Jitter,
+}
+
+impl Secret {
+    /// The secret made of these bits.
+    pub const fn new(bits: u128) -> Secret {
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+        Secret(bits as u64, (bits >> 64) as u64)
+    }
+
+    /// The keyed hash of a text: for callers that make fingerprints, too.
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        let mut state = State::new(self);
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            state.word(u64::from_le_bytes(*word));
+        }
+        let mut last = [0_u8; 8];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        state.finish(u64::from_le_bytes(last) | length << 56)
+    }
+
+    /// The key made of these parts. Never 0, which marks a free place in a table.
+    pub(super) fn key(&self, kind: Kind, parts: &[u64]) -> u64 {
+        let mut state = State::new(self);
+        for part in parts {
+            state.word(*part);
+        }
+        state.finish((kind as u64) << 56 | parts.len() as u64).max(1)
+    }
+
+    pub(super) fn name(&self, kind: Kind, name: &str) -> u64 {
+        self.key(kind, &[self.hash(name.as_bytes())])
+    }
+
+    pub(super) fn peer(&self, peer: IpAddr) -> u64 {
+        let bits = peer_bits(peer);
+        self.key(Kind::Peer, &halves(bits, u64::from(peer.is_ipv4())))
+    }
+
+    pub(super) fn network(&self, peer: IpAddr, prefix: u8) -> u64 {
+        let bits = peer_bits(peer);
+        let width = if peer.is_ipv4() { 32 } else { 128 };
+        let free = u32::from(width - prefix.min(width));
+        let network = bits.checked_shr(free).unwrap_or(0);
+        self.key(Kind::Network, &halves(network, u64::from(prefix) << 1 | u64::from(peer.is_ipv4())))
+    }
+}
+
+/// Says nothing of the secret.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+fn peer_bits(peer: IpAddr) -> u128 {
+    match peer {
+        IpAddr::V4(addr) => addr.to_bits().into(),
+        IpAddr::V6(addr) => addr.to_bits(),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+fn halves(bits: u128, tag: u64) -> [u64; 3] {
+    [bits as u64, (bits >> 64) as u64, tag]
+}
+
+/// SipHash-1-3 by Aumasson and Bernstein.
+struct State {
+    v0: u64,
+    v1: u64,
+    v2: u64,
+    v3: u64,
+}
+
+impl State {
+    fn new(secret: &Secret) -> State {
+        State {
+            v0: secret.0 ^ 0x736f_6d65_7073_6575,
+            v1: secret.1 ^ 0x646f_7261_6e64_6f6d,
+            v2: secret.0 ^ 0x6c79_6765_6e65_7261,
+            v3: secret.1 ^ 0x7465_6462_7974_6573,
+        }
+    }
+
+    fn word(&mut self, word: u64) {
+        self.v3 ^= word;
+        self.round();
+        self.v0 ^= word;
+    }
+
+    fn finish(mut self, last: u64) -> u64 {
+        self.word(last);
+        self.v2 ^= 0xff;
+        for _ in 0..3 {
+            self.round();
+        }
+        self.v0 ^ self.v1 ^ self.v2 ^ self.v3
+    }
+
+    fn round(&mut self) {
+        self.v0 = self.v0.wrapping_add(self.v1);
+        self.v1 = self.v1.rotate_left(13) ^ self.v0;
+        self.v0 = self.v0.rotate_left(32);
+        self.v2 = self.v2.wrapping_add(self.v3);
+        self.v3 = self.v3.rotate_left(16) ^ self.v2;
+        self.v0 = self.v0.wrapping_add(self.v3);
+        self.v3 = self.v3.rotate_left(21) ^ self.v0;
+        self.v2 = self.v2.wrapping_add(self.v1);
+        self.v1 = self.v1.rotate_left(17) ^ self.v2;
+        self.v2 = self.v2.rotate_left(32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{DefaultHasher, Hasher};
+
+    /// The standard library's default hasher is SipHash-1-3 under the secret 0.
+    #[test]
+    fn hashes_are_those_of_siphash() {
+        let secret = Secret::new(0);
+        let text: Vec<u8> = (0..70_000_u32).map(|i| i.to_le_bytes()[0]).collect();
+        for length in (0..100).chain([65_535, 70_000]) {
+            let mut theirs = DefaultHasher::new();
+            theirs.write(&text[..length]);
+            assert_eq!(secret.hash(&text[..length]), theirs.finish(), "{length}");
+        }
+    }
+
+    #[test]
+    fn keys_depend_on_secret_kind_and_each_part() {
+        let secret = Secret::new(7);
+        let key = secret.key(Kind::Window, &[1, 2]);
+        assert_ne!(key, Secret::new(8).key(Kind::Window, &[1, 2]));
+        assert_ne!(key, secret.key(Kind::Seen, &[1, 2]));
+        assert_ne!(key, secret.key(Kind::Window, &[2, 1]));
+        assert_ne!(key, secret.key(Kind::Window, &[1, 2, 0]));
+    }
+
+    #[test]
+    fn neighbours_share_their_network_and_nothing_else() {
+        let secret = Secret::new(7);
+        let [a, b, c] =
+            ["192.0.2.1", "192.0.2.77", "192.0.3.1"].map(|text| text.parse().expect("an address"));
+        assert_eq!(secret.network(a, 24), secret.network(b, 24));
+        assert_ne!(secret.network(a, 24), secret.network(c, 24));
+        assert_ne!(secret.peer(a), secret.peer(b));
+        assert_ne!(secret.network(a, 24), secret.network(a, 23));
+        // Prefixes that cannot be are the nearest that can.
+        assert_eq!(secret.network(a, 0), secret.network(c, 0));
+        let _ = (secret.network(a, 255), secret.network("2001:db8::1".parse().expect("an address"), 0));
+    }
+}

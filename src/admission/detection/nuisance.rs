@@ -1,0 +1,102 @@
+//! Connections that come to nothing, and banned clients that never give up.
+
+use super::Detection;
+use super::facts::Facts;
+use super::finding::{Answer, Detector, Finding};
+use super::key::Kind;
+use super::moment::{Moment, micros};
+use super::policy::{ConnectionRate, Hammering, Nuisance, Threshold, ZonePolicy};
+use super::sightings::{Due, Sighting};
+use super::strike::{Now, Strike, Target};
+use super::visit::{Knock, NoConnect};
+use std::time::Duration;
+
+impl Detection {
+    /// A connection ended without CONNECT.
+    pub(super) fn count_nameless(
+        &self,
+        facts: &Facts<'_>,
+        end: NoConnect,
+        now: Now,
+        findings: &mut Vec<Finding>,
+    ) {
+        let policy = facts.policy;
+        let nuisance = match end {
+            NoConnect::Malformed | NoConnect::TooLarge => {
+                policy.malformed.map(|by| (Detector::Malformed, by))
+            }
+            NoConnect::TimedOut => policy.connect_timeouts.map(|by| (Detector::ConnectTimeouts, by)),
+            NoConnect::Probe | NoConnect::ClosedEarly => None,
+        };
+        if let Some((detector, Nuisance { threshold, residents_per_count })) = nuisance {
+            let finding = self.strike_source(facts, detector, threshold, residents_per_count, now);
+            if finding.is_some() {
+                findings.extend(finding);
+                return;
+            }
+        }
+        if let Some(ConnectionRate { threshold, residents_per_count, .. }) = policy.connection_rate {
+            let detector = Detector::ConnectionRate;
+            findings.extend(self.strike_source(facts, detector, threshold, residents_per_count, now));
+        }
+    }
+
+    /// A client has had its connection: is that more than it may have for itself?
+    pub(super) fn count_pace(&self, facts: &Facts<'_>, now: Now, findings: &mut Vec<Finding>) {
+        let Some(ConnectionRate { threshold, per_client, residents_per_count }) =
+            facts.policy.connection_rate
+        else {
+            return;
+        };
+        if facts.lived >= LONG {
+            return;
+        }
+        let source = self.source_key(facts);
+        let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, source, facts.keys.identity]);
+        let due = Due { count: per_client, window: threshold.window_time };
+        if self.seen.see(pair, due, threshold.window_time, now.moment) == Sighting::TooOften {
+            let detector = Detector::ConnectionRate;
+            findings.extend(self.strike_source(facts, detector, threshold, residents_per_count, now));
+        }
+    }
+
+    /// How to answer a banned client that has come. Each attempt counts until it is not answered any more; attempts
+    /// after that neither count nor prolong anything.
+    pub(super) fn answer(&self, policy: &ZonePolicy, knock: &Knock<'_>, now: Moment) -> Answer {
+        let Some(Hammering { max_count, window_time, hush_time, shadow }) = policy.hammering else {
+            return Answer::Connack;
+        };
+        let who = self.secret.hash(knock.who.to_string().as_bytes());
+        let zone = self.secret.name(Kind::Zone, &policy.zone);
+        let peer = self.secret.peer(knock.client.peer());
+        let key = self.secret.key(Kind::Hammer, &[zone, knock.who.kind() as u64, who, peer]);
+        let silence = |just_now| Answer::Silence { time: hush_time, just_now, is_shadow: shadow };
+        if self.marks.is_known(key, now) {
+            return silence(false);
+        }
+        let window = self.secret.key(Kind::Window, &[key, max_count.into(), micros(window_time)]);
+        if self.windows.count(window, max_count, window_time, now) < max_count.max(1) {
+            return Answer::Connack;
+        }
+        self.marks.remember(key, now.after(hush_time), now);
+        silence(true)
+    }
+
+    fn strike_source(
+        &self,
+        facts: &Facts<'_>,
+        detector: Detector,
+        threshold: Threshold,
+        residents_per_count: u32,
+        now: Now,
+    ) -> Option<Finding> {
+        let key = self.source_key(facts);
+        let residents = self.residents(facts, key, now);
+        let allowance = residents.checked_div(residents_per_count).unwrap_or(0);
+        let target = Target::source(facts.peer);
+        self.strike(facts, &Strike { detector, target, key, threshold, allowance, residents }, now)
+    }
+}
+
+/// Sessions that lived for longer came to something.
+const LONG: Duration = Duration::from_secs(10);

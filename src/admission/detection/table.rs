@@ -1,0 +1,262 @@
+//! A table of bounded size whose keys strangers choose, shared by all threads.
+//!
+//! It is laid out like a processor's cache: a key has eight places where it may stand, and when all of them are taken,
+//! the one of least worth makes room. So there is no list to keep in order and no sweep to wait for: every call touches
+//! one bucket under the lock of one of 64 parts. A part doubles while somebody would have to go who is still of use,
+//! until it has its share of the maximum, and shrinks when it is nearly empty.
+
+use super::moment::Moment;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What stands in a place of a table. The default is a free place, whose key is 0.
+pub(super) trait Slot: Default {
+    /// Its key; 0 when the place is free.
+    fn key(&self) -> u64;
+
+    /// True when forgetting it loses nothing.
+    fn is_idle(&self, now: Moment) -> bool;
+
+    /// Among those that are not idle, the least goes first.
+    fn worth(&self) -> (u32, u64);
+}
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Table<S> {
+    parts: Box<[Mutex<Part<S>>]>,
+    /// Of one part; a power of two times [`WAYS`].
+    max_slots: usize,
+}
+
+#[derive(Debug)]
+struct Part<S> {
+    slots: Vec<S>,
+}
+
+const PARTS: usize = 64;
+const WAYS: usize = 8;
+
+impl<S: Slot> Table<S> {
+    /// A table that never holds more than `max` keys (rounded up to 512 times a power of two).
+    pub(super) fn new(max: usize) -> Table<S> {
+        let buckets = max.div_ceil(PARTS * WAYS).max(1).next_power_of_two();
+        let parts = (0..PARTS).map(|_| Mutex::new(Part { slots: Vec::new() })).collect();
+        Table { parts, max_slots: buckets * WAYS }
+    }
+
+    /// Shows the place of a key to `visit`, and whether the key stands there. When it does not, the place is free, and
+    /// `visit` may take it by writing a slot of this key; it may free a place by writing the default.
+    pub(super) fn with<R>(&self, key: u64, now: Moment, visit: impl FnOnce(&mut S, bool) -> R) -> R {
+        let mut part = self.part(key);
+        let at = match part.find(key) {
+            Some(at) => at,
+            None => part.make_room(key, now, self.max_slots),
+        };
+        match part.slots.get_mut(at) {
+            Some(slot) if slot.key() == key => visit(slot, true),
+            Some(slot) => {
+                *slot = S::default();
+                visit(slot, false)
+            }
+            // A part always has a bucket for a key once room was made.
+            None => visit(&mut S::default(), false),
+        }
+    }
+
+    /// Shows what is known of a key, if anything is.
+    pub(super) fn peek<R>(&self, key: u64, look: impl FnOnce(&mut S) -> R) -> Option<R> {
+        let mut part = self.part(key);
+        let at = part.find(key)?;
+        part.slots.get_mut(at).map(look)
+    }
+
+    /// Forgets a key.
+    pub(super) fn remove(&self, key: u64) {
+        self.peek(key, |slot| *slot = S::default());
+    }
+
+    /// Gives back what one part of the table does not need any more. Called now and then with any number.
+    pub(super) fn tidy(&self, turn: usize, now: Moment) {
+        let Some(part) = self.parts.get(turn % PARTS) else { return };
+        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = part.slots.len();
+        let in_use = part.slots.iter().filter(|slot| slot.key() != 0 && !slot.is_idle(now)).count();
+        if in_use == 0 {
+            part.slots = Vec::new();
+        } else if in_use * 8 < size && size > WAYS * 2 {
+            part.resize((in_use * 2).next_power_of_two().max(WAYS), now);
+        }
+    }
+
+    /// How many keys are held, idle or not, and how many bytes their places take.
+    pub(super) fn usage(&self) -> (usize, usize) {
+        let mut usage = (0, 0);
+        for part in &self.parts {
+            let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            usage.0 += part.slots.iter().filter(|slot| slot.key() != 0).count();
+            usage.1 += part.slots.capacity() * size_of::<S>();
+        }
+        usage
+    }
+
+    fn part(&self, key: u64) -> MutexGuard<'_, Part<S>> {
+        let at = usize::try_from(key >> 58).unwrap_or(0) % PARTS;
+        #[expect(clippy::indexing_slicing, reason = "there are PARTS of them")]
+        self.parts[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Slot> Part<S> {
+    fn bucket(&self, key: u64) -> usize {
+        let buckets = (self.slots.len() / WAYS).max(1);
+        #[expect(clippy::cast_possible_truncation, reason = "a remainder of a usize")]
+        let at = (key % buckets as u64) as usize;
+        at * WAYS
+    }
+
+    fn find(&self, key: u64) -> Option<usize> {
+        let begin = self.bucket(key);
+        let bucket = self.slots.get(begin..begin + WAYS)?;
+        bucket.iter().position(|slot| slot.key() == key).map(|at| begin + at)
+    }
+
+    /// A place for a new key: a free one, an idle one, one in a larger part, or else the one of least worth.
+    fn make_room(&mut self, key: u64, now: Moment, max_slots: usize) -> usize {
+        loop {
+            let begin = self.bucket(key);
+            let bucket = self.slots.get(begin..begin + WAYS).unwrap_or_default();
+            let free = |slot: &S| slot.key() == 0 || slot.is_idle(now);
+            if let Some(at) = bucket.iter().position(free) {
+                return begin + at;
+            }
+            if self.slots.len() >= max_slots {
+                let least = bucket.iter().enumerate().min_by_key(|(_, slot)| slot.worth());
+                return begin + least.map_or(0, |(at, _)| at);
+            }
+            self.resize((self.slots.len() * 2).max(WAYS).min(max_slots), now);
+        }
+    }
+
+    /// Moves everybody who is not idle to a part of another size. Who finds no place in it is of least worth.
+    fn resize(&mut self, size: usize, now: Moment) {
+        let mut slots = Vec::with_capacity(size);
+        slots.resize_with(size, S::default);
+        let old = std::mem::replace(&mut self.slots, slots);
+        for slot in old.into_iter().filter(|slot| slot.key() != 0 && !slot.is_idle(now)) {
+            let at = self.make_room(slot.key(), now, size);
+            if let Some(place) = self.slots.get_mut(at)
+                && (place.key() == 0 || place.worth() < slot.worth())
+            {
+                *place = slot;
+            }
+        }
+    }
+}
+
+/// A key in 16 bytes: until when it is of use, and 16 bits of anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Compact {
+    key: u64,
+    /// Microseconds above, tag below.
+    value: u64,
+}
+
+impl Compact {
+    /// The latest end that fits: nine years after the fixed moment.
+    const MAX_UNTIL: u64 = (1 << 48) - 1;
+
+    pub(super) fn new(key: u64, until: Moment, tag: u16) -> Compact {
+        Compact { key, value: until.as_micros().min(Self::MAX_UNTIL) << 16 | u64::from(tag) }
+    }
+
+    pub(super) fn until(self) -> Moment {
+        Moment::from_micros(self.value >> 16)
+    }
+
+    pub(super) fn tag(self) -> u16 {
+        #[expect(clippy::cast_possible_truncation, reason = "the lower bits")]
+        let tag = self.value as u16;
+        tag
+    }
+}
+
+impl Slot for Compact {
+    fn key(&self) -> u64 {
+        self.key
+    }
+
+    fn is_idle(&self, now: Moment) -> bool {
+        self.until() <= now
+    }
+
+    fn worth(&self) -> (u32, u64) {
+        (0, self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_millis(seconds * 1000)
+    }
+
+    fn put(table: &Table<Compact>, key: u64, until: u64, now: u64) {
+        table.with(key, at(now), |slot, _| *slot = Compact::new(key, at(until), 5));
+    }
+
+    fn scattered(i: u64) -> u64 {
+        (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).max(1)
+    }
+
+    #[test]
+    fn what_is_put_is_found_and_what_is_removed_is_gone() {
+        let table = Table::new(100_000);
+        for i in 0..50_000 {
+            put(&table, scattered(i), 100 + i, 0);
+        }
+        assert_eq!(table.usage().0, 50_000);
+        for i in 0..50_000 {
+            assert_eq!(table.peek(scattered(i), |slot| (slot.until(), slot.tag())), Some((at(100 + i), 5)));
+            table.remove(scattered(i));
+            assert_eq!(table.peek(scattered(i), |_| ()), None);
+        }
+        assert_eq!(table.usage().0, 0);
+    }
+
+    #[test]
+    fn the_table_never_exceeds_its_maximum_and_the_soonest_to_end_go_first() {
+        let table = Table::new(4096);
+        for i in 0..100_000 {
+            put(&table, scattered(i), 10_000 + i, 0);
+        }
+        let (keys, bytes) = table.usage();
+        assert!(keys <= 4096 && bytes <= 4096 * 16, "{keys} keys in {bytes} bytes");
+        let young = (99_000..100_000).filter(|i| table.peek(scattered(*i), |_| ()).is_some()).count();
+        let old = (0..90_000).filter(|i| table.peek(scattered(*i), |_| ()).is_some()).count();
+        assert!(young > 950 && old < 200, "{young} of the last thousand, {old} of the first ninety");
+    }
+
+    #[test]
+    fn idle_keys_make_room_before_the_table_grows() {
+        let table = Table::new(1 << 20);
+        for i in 0..100_000 {
+            put(&table, scattered(i), i + 10, i);
+        }
+        assert!(table.usage().1 < 64 * 1024, "{:?}", table.usage());
+    }
+
+    #[test]
+    fn a_table_that_empties_gives_its_memory_back() {
+        let table = Table::new(1 << 20);
+        for i in 0..100_000 {
+            put(&table, scattered(i), if i < 100 { 1000 } else { 10 }, 0);
+        }
+        (0..64).for_each(|turn| table.tidy(turn, at(20)));
+        assert!(table.usage().1 < 64 * 1024, "{:?}", table.usage());
+        assert!((0..100).all(|i| table.peek(scattered(i), |_| ()).is_some()));
+        (0..64).for_each(|turn| table.tidy(turn, at(1000)));
+        assert_eq!(table.usage(), (0, 0));
+    }
+}

@@ -1,0 +1,440 @@
+//! Sliding windows: says when somebody has caused `limit` events within any span of `window_time`.
+//!
+//! Truly sliding: the first of the last `limit` events lies less than `window_time` back, or nothing is said. A window
+//! that begins with its first event, as EMQX has it, lets nearly twice as many through.
+//!
+//! Whoever has caused one event costs 16 bytes, whoever has caused more 64, as long as there are no more than 15
+//! events within the window; from there on two bytes for each event that is still in the window, and never more than
+//! 8 KiB whatever the limit is: a longer row is thinned out to every second, fourth, … event.
+//!
+//! Precision: the times between events are kept in ticks, at most 65,535 to a window, of 1 µs, 10 µs, …: windows of up
+//! to 65 s are exact to the millisecond, longer ones to 1/6,553 of their length at worst. Beyond 4,096 events, counts
+//! are exact to 1/2,048.
+
+use super::moment::{Moment, micros};
+use super::table::{Compact, Slot, Table};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The windows of all keys. A key stands for a detector with its policy, so all events of a key have the same window.
+#[derive(Debug)]
+pub(super) struct Windows {
+    /// Who caused one event.
+    singles: Table<Compact>,
+    /// Who caused more.
+    rows: Table<Row>,
+}
+
+impl Windows {
+    /// Windows for at most so many keys with one event, and a quarter of them with more.
+    pub(super) fn new(max: usize) -> Windows {
+        Windows { singles: Table::new(max), rows: Table::new(max / 4) }
+    }
+
+    /// Counts an event. Returns how many there are in the window now, this one among them. When these are `limit` or
+    /// more, the key is forgotten, and the next event is its first.
+    pub(super) fn count(&self, key: u64, limit: u32, window: Duration, now: Moment) -> u32 {
+        let limit = limit.max(1);
+        if limit == 1 {
+            return 1;
+        }
+        let row = self.rows.peek(key, |row| row.push(now, limit, window));
+        let count = match row {
+            Some(count) => count,
+            None => self.count_early(key, limit, window, now),
+        };
+        if count >= limit {
+            self.rows.remove(key);
+        }
+        count
+    }
+
+    /// Of a key that has no row: its first event, or its second.
+    fn count_early(&self, key: u64, limit: u32, window: Duration, now: Moment) -> u32 {
+        let first = self.singles.with(key, now, |slot, known| {
+            let first =
+                known.then(|| Moment::from_micros(slot.until().as_micros().saturating_sub(micros(window))));
+            let is_recent = first.is_some_and(|first| !is_jump(first, now) && slot.until() > now);
+            *slot = if is_recent { Compact::default() } else { Compact::new(key, now.after(window), 0) };
+            first.filter(|_| is_recent)
+        });
+        let Some(first) = first else { return 1 };
+        self.rows.with(key, now, |row, _| {
+            *row = Row::new(key, first, window);
+            row.push(now, limit, window)
+        })
+    }
+
+    pub(super) fn tidy(&self, turn: usize, now: Moment) {
+        self.singles.tidy(turn, now);
+        self.rows.tidy(turn, now);
+    }
+
+    /// Keys and bytes.
+    pub(super) fn usage(&self) -> (usize, usize) {
+        let (singles, rows) = (self.singles.usage(), self.rows.usage());
+        (singles.0 + rows.0, singles.1 + rows.1)
+    }
+}
+
+/// Threads pass moments a little out of order; by more than this, time has jumped back.
+const MAX_DISORDER: Duration = Duration::from_secs(1);
+
+fn is_jump(last: Moment, now: Moment) -> bool {
+    last.since(now) > MAX_DISORDER
+}
+
+/// The events of a key within the window before its newest, as the times between them. 64 bytes.
+#[derive(Debug, Default)]
+struct Row {
+    key: u64,
+    newest: Moment,
+    /// Holds the gaps once there are more than fit inline.
+    spill: Option<Box<Spill>>,
+    /// Of all gaps: from the first event to the newest, in ticks; always less than a window.
+    span: u32,
+    /// When the newest event leaves the window, in seconds since the fixed moment, rounded up.
+    until: u32,
+    inline: [u16; INLINE],
+    len: u8,
+}
+
+/// The gaps of 15 events, EMQX's default.
+const INLINE: usize = 14;
+
+#[derive(Debug, Default)]
+struct Spill {
+    gaps: VecDeque<u16>,
+    /// Each gap stands for two to the power of this many events.
+    thinned: u8,
+    /// Events since the newest gap.
+    since: u32,
+}
+
+/// The most gaps of a row.
+const MAX_GAPS: usize = 4096;
+
+impl Row {
+    fn new(key: u64, first: Moment, window: Duration) -> Row {
+        Row { key, newest: first, until: until(first, window), ..Row::default() }
+    }
+
+    /// Adds an event, and returns how many are in the window.
+    fn push(&mut self, now: Moment, limit: u32, window: Duration) -> u32 {
+        let ticks = Ticks::of(window);
+        if is_jump(self.newest, now) {
+            *self = Row::new(self.key, now, window);
+            return 1;
+        }
+        let now = now.max(self.newest);
+        let gap = ticks.number(now) - ticks.number(self.newest);
+        let Some(gap) = u16::try_from(gap).ok().filter(|gap| u32::from(*gap) < ticks.window) else {
+            *self = Row::new(self.key, now, window);
+            return 1;
+        };
+        self.until = until(now, window);
+        if let Some(spill) = &mut self.spill
+            && spill.is_between()
+        {
+            // The gap grows until it stands for as many events as the others.
+            spill.since += 1;
+            return self.events().min(limit);
+        }
+        self.newest = now;
+        self.append(gap);
+        while self.span >= ticks.window || self.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
+            self.drop_oldest();
+        }
+        self.events()
+    }
+
+    fn append(&mut self, gap: u16) {
+        self.span += u32::from(gap);
+        if let Some(spill) = &mut self.spill {
+            spill.gaps.push_back(gap);
+            spill.since = 0;
+            if spill.gaps.len() > MAX_GAPS {
+                spill.thin_out();
+            }
+            return;
+        }
+        if let Some(place) = self.inline.get_mut(usize::from(self.len)) {
+            *place = gap;
+            self.len += 1;
+            return;
+        }
+        let gaps = self.inline.iter().copied().chain([gap]).collect();
+        self.spill = Some(Box::new(Spill { gaps, ..Spill::default() }));
+    }
+
+    fn drop_oldest(&mut self) {
+        let oldest = match &mut self.spill {
+            Some(spill) => spill.gaps.pop_front(),
+            None if self.len == 0 => None,
+            None => {
+                self.inline.rotate_left(1);
+                self.len -= 1;
+                self.inline.last().copied()
+            }
+        };
+        self.span = oldest.map_or(0, |gap| self.span.saturating_sub(gap.into()));
+        if self.spill.as_ref().is_some_and(|spill| spill.gaps.is_empty()) {
+            self.spill = None;
+            self.len = 0;
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.spill.as_ref().map_or(usize::from(self.len), |spill| spill.gaps.len())
+    }
+
+    fn events(&self) -> u32 {
+        let gaps = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        match &self.spill {
+            Some(spill) => (gaps << spill.thinned).saturating_add(spill.since).saturating_add(1),
+            None => gaps + 1,
+        }
+    }
+}
+
+impl Spill {
+    /// True when the next event does not complete a gap yet.
+    fn is_between(&self) -> bool {
+        self.since + 1 < 1 << self.thinned
+    }
+
+    fn thin_out(&mut self) {
+        if self.thinned >= 18 {
+            self.gaps.pop_front();
+            return;
+        }
+        let pairs = self.gaps.iter().copied().collect::<Vec<u16>>();
+        // A gap never exceeds the window, so neither does the sum of two that lie in one.
+        self.gaps = pairs
+            .chunks(2)
+            .map(|pair| pair.iter().fold(0_u16, |sum, gap| sum.saturating_add(*gap)))
+            .collect();
+        self.thinned += 1;
+    }
+}
+
+impl Slot for Row {
+    fn key(&self) -> u64 {
+        self.key
+    }
+
+    fn is_idle(&self, now: Moment) -> bool {
+        u64::from(self.until) * 1_000_000 <= now.as_micros()
+    }
+
+    /// The fewest events go first, then who has been silent longest.
+    fn worth(&self) -> (u32, u64) {
+        (self.events(), self.newest.as_micros())
+    }
+}
+
+fn until(event: Moment, window: Duration) -> u32 {
+    u32::try_from(event.after(window).as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+/// The unit of a window's times.
+#[derive(Debug, Clone, Copy)]
+struct Ticks {
+    micros: u64,
+    /// The length of the window.
+    window: u32,
+}
+
+impl Ticks {
+    fn of(window: Duration) -> Ticks {
+        let window = micros(window);
+        let mut tick = 1_u64;
+        while window.div_ceil(tick) > u64::from(u16::MAX) {
+            tick = tick.saturating_mul(10);
+        }
+        Ticks { micros: tick, window: u32::try_from(window.div_ceil(tick)).unwrap_or(u32::MAX) }
+    }
+
+    fn number(self, moment: Moment) -> u64 {
+        moment.as_micros() / self.micros
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn ms(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
+    /// As the window is promised: the last `limit` events, this one among them, span less than a window.
+    #[derive(Default)]
+    struct Naive(Vec<u64>);
+
+    impl Naive {
+        fn triggers(&mut self, limit: usize, window: u64, now: u64) -> bool {
+            self.0.push(now);
+            let first = self.0.len().checked_sub(limit).map(|at| self.0[at]);
+            let hit = first.is_some_and(|first| limit == 1 || now - first < window);
+            if hit {
+                self.0.clear();
+            }
+            hit
+        }
+    }
+
+    #[test]
+    fn a_key_costs_no_more_than_promised() {
+        assert_eq!((size_of::<Compact>(), size_of::<Row>()), (16, 64));
+    }
+
+    #[test]
+    fn the_fifteenth_event_within_a_minute_triggers_and_the_window_starts_anew() {
+        let windows = Windows::new(1000);
+        let hit = |i: u64| windows.count(1, 15, MINUTE, ms(i * 4000)) >= 15;
+        let hits: Vec<u64> = (1..=45).filter(|i| hit(*i)).collect();
+        assert_eq!(hits, [15, 30, 45]);
+    }
+
+    /// A tumbling window would let 28 through: it begins at the first event and forgets all when it has passed.
+    #[test]
+    fn a_burst_across_the_edge_of_a_tumbling_window_triggers() {
+        let windows = Windows::new(1000);
+        assert_eq!(windows.count(1, 15, MINUTE, ms(0)), 1);
+        let at = |i: u64| ms(59_000 + i * 50);
+        let counts: Vec<u32> = (0..15).map(|i| windows.count(1, 15, MINUTE, at(i))).collect();
+        assert_eq!(counts[13], 15, "{counts:?}");
+    }
+
+    #[test]
+    fn exactly_a_window_is_too_long() {
+        let windows = Windows::new(1000);
+        assert_eq!(windows.count(1, 2, MINUTE, ms(0)), 1);
+        assert_eq!(windows.count(1, 2, MINUTE, ms(60_000)), 1);
+        assert_eq!(windows.count(1, 2, MINUTE, ms(119_999)), 2);
+    }
+
+    #[test]
+    fn limits_of_0_and_1_trigger_at_once() {
+        let windows = Windows::new(1000);
+        assert_eq!(windows.count(1, 0, MINUTE, ms(0)), 1);
+        assert_eq!(windows.count(1, 1, Duration::ZERO, ms(0)), 1);
+    }
+
+    #[test]
+    fn windows_shorter_than_a_millisecond_and_longer_than_a_month_work() {
+        let windows = Windows::new(1000);
+        let short = Duration::from_micros(300);
+        let at = Moment::from_micros;
+        assert_eq!(windows.count(1, 3, short, at(0)), 1);
+        assert_eq!(windows.count(1, 3, short, at(299)), 2);
+        assert_eq!(windows.count(1, 3, short, at(300)), 2);
+        assert_eq!(windows.count(1, 3, short, at(598)), 3);
+        assert_eq!(windows.count(2, 2, Duration::ZERO, at(0)), 1);
+        assert_eq!(windows.count(2, 2, Duration::ZERO, at(0)), 1, "nothing lies within no time");
+        let day = 86_400_000;
+        let quarter = Duration::from_hours(90 * 24);
+        assert_eq!((0..90).map(|i| windows.count(3, 90, quarter, ms(i * day))).max(), Some(90));
+        assert_eq!(windows.count(4, 2, Duration::MAX, ms(0)), 1);
+        assert_eq!(windows.count(4, 2, Duration::MAX, ms(day)), 2);
+    }
+
+    #[test]
+    fn time_that_jumps_back_neither_triggers_nor_blinds() {
+        let windows = Windows::new(1000);
+        for i in 0..10 {
+            windows.count(1, 15, MINUTE, ms(1_000_000_000 + i));
+        }
+        // An hour earlier, one event a minute: never 15 within a minute.
+        for i in 0..100 {
+            assert!(windows.count(1, 15, MINUTE, ms(996_400_000 + i * 60_000)) < 15);
+        }
+        let hit = (0..15).map(|i| windows.count(1, 15, MINUTE, ms(500_000_000 + i))).max();
+        assert_eq!(hit, Some(15));
+        // A single event in the future is no event of now.
+        assert_eq!(windows.count(2, 2, MINUTE, ms(1_000_000)), 1);
+        assert_eq!(windows.count(2, 2, MINUTE, ms(0)), 1);
+        assert_eq!(windows.count(2, 2, MINUTE, ms(1)), 2);
+    }
+
+    #[test]
+    fn long_rows_are_thinned_out_and_stay_within_their_precision() {
+        let (limit, window) = (100_000, Duration::from_secs(10_000));
+        let windows = Windows::new(1000);
+        let hit = (1..=110_000_u64).find(|i| windows.count(1, limit, window, ms(i * 50)) >= limit);
+        let hit = hit.expect("triggers");
+        assert!((99_950..100_100).contains(&hit), "{hit}");
+        // Half as fast never triggers.
+        assert!((1..=300_000_u64).all(|i| windows.count(2, limit, window, ms(i * 101)) < limit));
+        let bytes =
+            windows.rows.peek(2, |row| row.spill.as_ref().map_or(0, |spill| spill.gaps.capacity() * 2));
+        assert!(bytes.is_some_and(|bytes| bytes <= 16_384), "{bytes:?}");
+    }
+
+    #[test]
+    fn an_active_offender_outlives_a_flood_of_others() {
+        let windows = Windows::new(4096);
+        for i in 0..10 {
+            windows.count(1, 15, MINUTE, ms(i));
+        }
+        // Each of a million others comes twice, which takes a row.
+        for key in 2..1_000_000_u64 {
+            let key = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            windows.count(key, 15, MINUTE, ms(10 + key % 1000));
+            windows.count(key, 15, MINUTE, ms(1010));
+        }
+        assert_eq!(windows.count(1, 15, MINUTE, ms(2000)), 11);
+        let (_, bytes) = windows.usage();
+        assert!(bytes <= 4096 * 16 + 1024 * 64, "{bytes}");
+    }
+
+    #[test]
+    fn an_offender_that_fell_silent_goes_before_an_active_one() {
+        let windows = Windows::new(1);
+        let keys: Vec<u64> = (1..2000).map(|i| i << 3).filter(|key| key >> 58 == 0).take(9).collect();
+        for (i, key) in keys.iter().take(8).enumerate() {
+            // The first is the worst, and it has been silent for longer than a window.
+            let (events, begin) = if i == 0 { (12, 0) } else { (3, 100_000) };
+            for e in 0..events {
+                windows.count(*key, 15, MINUTE, ms(begin + e));
+            }
+        }
+        for e in 0..3 {
+            windows.count(keys[8], 15, MINUTE, ms(110_000 + e));
+        }
+        assert!(windows.rows.peek(keys[0], |_| ()).is_none());
+        assert!(keys.iter().skip(1).all(|key| windows.rows.peek(*key, |_| ()).is_some()));
+    }
+
+    proptest! {
+        #[test]
+        fn windows_agree_with_a_list_of_times(
+            limit in 1_u32..60,
+            window in 1_u64..65_000,
+            gaps in prop::collection::vec(prop_oneof![0_u64..10, 0_u64..2_000, 0_u64..70_000], 1..400),
+        ) {
+            let windows = Windows::new(1000);
+            let (mut naive, mut now) = (Naive::default(), 0);
+            for gap in gaps {
+                now += gap;
+                let ours = windows.count(9, limit, Duration::from_millis(window), ms(now)) >= limit;
+                let theirs = naive.triggers(usize::try_from(limit).expect("small"), window, now);
+                prop_assert_eq!(ours, theirs, "at {}", now);
+            }
+        }
+
+        #[test]
+        fn nothing_panics_whatever_the_times_and_limits(
+            steps in prop::collection::vec((any::<u64>(), any::<u32>(), 0_u64..4, any::<u64>()), 1..200),
+        ) {
+            let windows = Windows::new(8);
+            for (now, limit, key, window) in steps {
+                windows.count(key + 1, limit % 40, Duration::from_micros(window), Moment::from_micros(now));
+            }
+        }
+    }
+}
