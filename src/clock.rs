@@ -1,11 +1,12 @@
-//! The only file that asks the system for the wall-clock time.
+//! The only file that asks the system for the time: the wall clock's, and that of a clock that nobody can set.
 
 use crate::admission::Timestamp;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::admission::detection::Moment;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A source of wall-clock time: the system's, or one that a test moves by hand.
+/// A source of time: the system's, or one that a test moves by hand.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Source);
 
@@ -13,7 +14,14 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<Hands>),
+}
+
+/// Where the hands of a manual clock are.
+#[derive(Debug)]
+struct Hands {
+    wall_millis: AtomicI64,
+    steady_micros: AtomicU64,
 }
 
 impl Clock {
@@ -22,26 +30,49 @@ impl Clock {
         Clock(Source::System)
     }
 
-    /// A clock that stands still until [`set`](Clock::set) moves it. Clones share the time.
+    /// A clock that stands still until it is moved. Clones share the time.
     pub fn manual(now: Timestamp) -> Clock {
-        Clock(Source::Manual(Arc::new(AtomicI64::new(now.as_millis()))))
+        let hands = Hands { wall_millis: AtomicI64::new(now.as_millis()), steady_micros: AtomicU64::new(0) };
+        Clock(Source::Manual(Arc::new(hands)))
     }
 
-    /// Moves a manual clock, forwards or backwards. The system's clock is not ours to move.
+    /// Sets a manual clock's time on the wall, forwards or backwards; no time passes. The system's clock is not ours to
+    /// set.
     pub fn set(&self, now: Timestamp) {
-        if let Source::Manual(millis) = &self.0 {
-            millis.store(now.as_millis(), Ordering::Relaxed);
+        if let Source::Manual(hands) = &self.0 {
+            hands.wall_millis.store(now.as_millis(), Ordering::Relaxed);
         }
     }
 
-    /// The time now.
+    /// Lets time pass on a manual clock.
+    pub fn advance(&self, duration: Duration) {
+        if let Source::Manual(hands) = &self.0 {
+            self.set(self.now().after(duration));
+            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            hands.steady_micros.fetch_add(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// The time on the wall now.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::from_millis(system_millis()),
-            Source::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::Relaxed)),
+            Source::Manual(hands) => Timestamp::from_millis(hands.wall_millis.load(Ordering::Relaxed)),
         }
     }
+
+    /// The moment now, by a clock that nobody can set.
+    pub fn moment(&self) -> Moment {
+        Moment::from_micros(match &self.0 {
+            Source::System => u64::try_from(BEGINNING.elapsed().as_micros()).unwrap_or(u64::MAX),
+            Source::Manual(hands) => hands.steady_micros.load(Ordering::Relaxed),
+        })
+    }
 }
+
+/// When this process asked for a moment first.
+#[expect(clippy::disallowed_methods, reason = "this is clock.rs")]
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[expect(clippy::disallowed_methods, reason = "this is clock.rs")]
 fn system_millis() -> i64 {

@@ -9,6 +9,7 @@
 //! | [`net`] | accepts, reads, dials, relays, closes | sockets; no ban, no configuration |
 //! | [`bouncer`] | the handle to the ban list | [`admission`] and the [`clock`] |
 //! | [`cleanup`] | says when ended bans are forgotten | nothing but its arguments |
+//! | [`findings`] | tells what detection has found | [`admission`] and [`telemetry`] |
 //! | [`exchange`] | reads and writes lists of bans | [`admission`], and the readers and writers that it is given |
 //! | [`store`] | keeps bans on disk | [`admission`] and [`bouncer`] |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
@@ -35,6 +36,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod exchange;
+pub mod findings;
 pub mod metrics;
 pub mod net;
 pub mod proxy;

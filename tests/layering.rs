@@ -20,9 +20,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bouncer", &["admission", "clock"]),
     ("exchange", &["admission"]),
     ("store", &["admission", "bouncer"]),
+    ("findings", &["admission", "telemetry"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
     ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "wire"]),
-    ("admin", &["admission", "bouncer", "exchange", "store", "telemetry"]),
+    ("admin", &["admission", "bouncer", "exchange", "findings", "store", "telemetry"]),
     (
         "app",
         &[
@@ -33,6 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "exchange",
+            "findings",
             "metrics",
             "net",
             "proxy",

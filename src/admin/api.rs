@@ -6,6 +6,7 @@ use super::socket::Socket;
 use crate::admission::{As, Ban, Client, List, Timestamp, Who};
 use crate::bouncer::Bouncer;
 use crate::exchange::{self, Format, ReadOptions};
+use crate::findings::Findings;
 use crate::store::{Change, Store};
 use crate::telemetry::Shown;
 use axum::body::Body;
@@ -15,7 +16,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader};
 use std::net::IpAddr;
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -28,6 +29,8 @@ pub struct Admin {
     pub bouncer: Bouncer,
     /// The bans and exemptions that were made at run time.
     pub store: Store,
+    /// What detection has found lately.
+    pub findings: Findings,
 }
 
 /// What an import does with a `who` that is on the list already.
@@ -68,6 +71,7 @@ impl Admin {
     fn router(self) -> Router {
         Router::new()
             .route("/api/v5/explain", get(explain))
+            .route("/api/v5/detections", get(detections))
             .route("/api/v5/{list}/import", post(import))
             .route("/api/v5/{list}/{kind}/{who}", delete(remove))
             .route("/api/v5/{list}", delete(clear))
@@ -87,6 +91,11 @@ struct Asked {
 async fn explain(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Json<Value> {
     let client = Client::new(asked.peer, &asked.clientid, asked.username.as_deref());
     Json(explanation::to_json(&admin.bouncer.explain(&client)))
+}
+
+/// The latest findings, the newest first.
+async fn detections(State(admin): State<Admin>) -> Json<Value> {
+    Json(json!({ "data": admin.findings.latest() }))
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,10 +1,12 @@
 //! What outlives the process: the store with its first filling and its cleaning, and the socket of the command line.
 
 use crate::admin::{Admin, Socket, SocketError};
+use crate::admission::detection::Moment;
 use crate::admission::{List, Timestamp};
 use crate::bouncer::Bouncer;
 use crate::cleanup::{Cleanup, CleanupSettings, Due, Reading};
 use crate::exchange::{self, Format, ReadOptions};
+use crate::findings::Findings;
 use crate::net::stop::Stop;
 use crate::store::{Change, ChangeError, OpenError, Store};
 use crate::telemetry::Chain;
@@ -49,6 +51,7 @@ impl Keeping {
         bootstrap_file: Option<&Path>,
         cleanup: CleanupSettings,
         bouncer: &Bouncer,
+        findings: &Findings,
     ) -> Result<Keeping, KeepError> {
         let began = Instant::now();
         let path = data_dir.join(STORE_FILE);
@@ -68,7 +71,7 @@ impl Keeping {
 
         let (settings, changed_settings) = watch::channel(cleanup);
         let (mut tasks, stop) = (JoinSet::new(), Stop::default());
-        let admin = Admin { bouncer: bouncer.clone(), store: store.clone() };
+        let admin = Admin { bouncer: bouncer.clone(), store: store.clone(), findings: findings.clone() };
         let until = stop.clone();
         tasks.spawn(async move {
             if let Err(cause) = admin.serve(socket, async move { until.raised().await }).await {
@@ -77,6 +80,11 @@ impl Keeping {
         });
         tasks.spawn(clean(store.clone(), bouncer.clone(), changed_settings));
         Ok(Keeping { store, cleanup: settings, tasks, stop })
+    }
+
+    /// The store.
+    pub(super) fn store(&self) -> Store {
+        self.store.clone()
     }
 
     /// Changes when ended bans are forgotten.
@@ -148,22 +156,37 @@ const MAX_MISTAKES: usize = 20;
 
 /// Forgets ended bans, period by period, until the settings' sender is gone.
 async fn clean(store: Store, bouncer: Bouncer, mut settings: watch::Receiver<CleanupSettings>) {
-    let began = Instant::now();
-    let read = || Reading { wall: bouncer.clock().now(), steady: began.elapsed() };
-    let mut cleanup = Cleanup::new(settings.borrow().ttl, read());
+    let mut cleaner = Cleaner::new(store, bouncer);
     loop {
         let CleanupSettings { period, ttl } = *settings.borrow_and_update();
-        cleanup.adjust(ttl);
         tokio::select! {
-            () = sleep(period) => {}
-            changed = settings.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
+            () = sleep(period) => cleaner.look(ttl).await,
+            changed = settings.changed() => if changed.is_err() {
+                return;
             },
         }
-        match cleanup.due(read()) {
+    }
+}
+
+/// Forgets what may be forgotten.
+struct Cleaner {
+    store: Store,
+    bouncer: Bouncer,
+    cleanup: Cleanup,
+}
+
+impl Cleaner {
+    fn new(store: Store, bouncer: Bouncer) -> Cleaner {
+        let cleanup = Cleanup::new(Duration::ZERO, reading(&bouncer));
+        Cleaner { store, bouncer, cleanup }
+    }
+
+    /// Looks once. Bans are kept for `ttl` after their end.
+    async fn look(&mut self, ttl: Duration) {
+        self.cleanup.adjust(ttl);
+        match self.cleanup.due(reading(&self.bouncer)) {
             Due::Forget(by) => {
-                if let Err(cause) = forget(&store, by).await {
+                if let Err(cause) = forget(&self.store, by).await {
                     error!(error = %Chain(&cause), "ended bans stay in the store");
                 }
             }
@@ -173,6 +196,12 @@ async fn clean(store: Store, bouncer: Bouncer, mut settings: watch::Receiver<Cle
             Due::Held => {}
         }
     }
+}
+
+/// What both clocks say.
+fn reading(bouncer: &Bouncer) -> Reading {
+    let clock = bouncer.clock();
+    Reading { wall: clock.now(), steady: clock.moment().since(Moment::default()) }
 }
 
 /// Forgets in small pieces, so that nobody who adds a ban waits long.
@@ -205,17 +234,16 @@ mod tests {
     const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
     const HOUR: Duration = Duration::from_hours(1);
 
-    /// A store that is cleaned every hour, with one ban that ends after half an hour.
+    /// A store with one ban, which ends after half an hour.
     struct Site {
         clock: Clock,
         bouncer: Bouncer,
-        store: Store,
-        settings: watch::Sender<CleanupSettings>,
+        cleaner: Cleaner,
         _folder: tempfile::TempDir,
     }
 
     impl Site {
-        async fn new(ttl: Duration) -> Site {
+        async fn new() -> Site {
             let folder = tempfile::tempdir().expect("a folder");
             let clock = Clock::manual(START);
             let bouncer = Bouncer::new(clock.clone());
@@ -225,64 +253,39 @@ mod tests {
             let terms = Terms { by: "test".into(), reason: "".into(), at: START, until };
             let ban = Ban { who: Who::new(As::ClientId, "bot", None).expect("a name"), terms };
             store.change(vec![Change::Put(List::Bans, ban)]).await.expect("room");
-            let (settings, receiver) = watch::channel(CleanupSettings { period: HOUR, ttl });
-            tokio::spawn(clean(store.clone(), bouncer.clone(), receiver));
-            tokio::task::yield_now().await;
-            Site { clock, bouncer, store, settings, _folder: folder }
+            let cleaner = Cleaner::new(store, bouncer.clone());
+            Site { clock, bouncer, cleaner, _folder: folder }
         }
 
-        /// An hour passes on both clocks, and `jump` more on the one on the wall.
-        async fn pass_an_hour(&self, jump: Duration) {
-            self.clock.set(self.clock.now().after(HOUR + jump));
-            tokio::time::advance(HOUR).await;
-            // The cleaner asks the store, which serves whoever asks in turn.
-            for _ in 0..100 {
-                tokio::task::yield_now().await;
-                self.store.change(Vec::new()).await.expect("open");
-            }
-        }
-
-        fn bans(&self) -> usize {
+        /// How many bans there are after another hour and a look.
+        async fn bans_after_an_hour(&mut self, ttl: Duration) -> usize {
+            self.clock.advance(HOUR);
+            self.cleaner.look(ttl).await;
             self.bouncer.count(List::Bans, As::ClientId)
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_ban_is_forgotten_when_its_time_after_the_end_is_over() {
-        let site = Site::new(HOUR * 2).await;
+        let mut site = Site::new().await;
         for expected in [1, 1, 0] {
-            site.pass_an_hour(Duration::ZERO).await;
-            assert_eq!(site.bans(), expected);
+            assert_eq!(site.bans_after_an_hour(HOUR * 2).await, expected);
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn without_a_ttl_it_is_forgotten_at_the_first_look_after_its_end() {
-        let site = Site::new(Duration::ZERO).await;
-        site.pass_an_hour(Duration::ZERO).await;
-        assert_eq!(site.bans(), 0);
+        let mut site = Site::new().await;
+        assert_eq!(site.bans_after_an_hour(Duration::ZERO).await, 0);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_wall_clock_that_jumps_makes_nothing_forgotten() {
-        let site = Site::new(Duration::ZERO).await;
-        site.pass_an_hour(HOUR * 10_000).await;
-        assert_eq!(site.bans(), 1);
+        let mut site = Site::new().await;
+        site.clock.set(START.after(HOUR * 10_000));
+        assert_eq!(site.bans_after_an_hour(Duration::ZERO).await, 1);
         site.clock.set(START.after(HOUR));
-        site.pass_an_hour(Duration::ZERO).await;
-        assert_eq!(site.bans(), 1, "it was set back");
-        site.pass_an_hour(Duration::ZERO).await;
-        assert_eq!(site.bans(), 0, "it has gone steadily for an hour");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn settings_change_while_it_waits() {
-        let site = Site::new(HOUR * 1000).await;
-        site.pass_an_hour(Duration::ZERO).await;
-        assert_eq!(site.bans(), 1);
-        site.settings.send(CleanupSettings { period: HOUR, ttl: Duration::ZERO }).expect("it listens");
-        tokio::task::yield_now().await;
-        site.pass_an_hour(Duration::ZERO).await;
-        assert_eq!(site.bans(), 0);
+        assert_eq!(site.bans_after_an_hour(Duration::ZERO).await, 1, "it was set back");
+        assert_eq!(site.bans_after_an_hour(Duration::ZERO).await, 0, "it has gone steadily for an hour");
     }
 }

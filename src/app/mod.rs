@@ -1,5 +1,6 @@
 //! Wires the rooms together and lives the life of the process: build, run, reload, drain.
 
+mod enforcement;
 mod keeping;
 mod report;
 mod sockets;
@@ -12,6 +13,7 @@ use crate::admission::{Ban, Class, List, Terms, Timestamp};
 use crate::bouncer::Bouncer;
 use crate::clock::Clock;
 use crate::config::{BanConfig, Config, ConfigError, ListenerConfig, Orders, diff};
+use crate::findings::Findings;
 use crate::metrics::Metrics;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
@@ -29,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -41,6 +44,9 @@ pub struct App {
     telemetry: Telemetry,
     open: HashMap<Arc<str>, OpenDoor>,
     keeping: Option<Keeping>,
+    findings: Findings,
+    following: Option<JoinHandle<()>>,
+    stop_following: Stop,
     /// Held while patterns are being rearranged.
     compacting: Arc<Semaphore>,
 }
@@ -84,7 +90,7 @@ impl App {
     pub fn start(config: Config, clock: Clock, telemetry: Telemetry) -> Result<App, StartError> {
         let sockets = bind_all(&config.listeners, &HashMap::new())?;
         let proxy = Arc::new(Proxy {
-            bouncer: Bouncer::new(clock),
+            bouncer: Bouncer::with_detection(clock, config.detection),
             routes: ArcSwap::from_pointee(routes(&config)),
             answers: ArcSwap::from_pointee(config.answers),
             metrics: Arc::new(Metrics::default()),
@@ -92,12 +98,16 @@ impl App {
             stop: Stop::default(),
             connections: TaskTracker::new(),
         });
+        let findings = Findings::new(&config.name);
         let mut app = App {
             config,
             proxy,
             telemetry,
             open: HashMap::new(),
             keeping: None,
+            findings,
+            following: None,
+            stop_following: Stop::default(),
             compacting: Arc::new(Semaphore::new(1)),
         };
         for list in List::ALL {
@@ -105,6 +115,10 @@ impl App {
         }
         app.keeping = app.keep()?;
         app.compact();
+        let store = app.keeping.as_ref().map(Keeping::store);
+        let (bouncer, findings) = (app.proxy.bouncer.clone(), app.findings.clone());
+        let stop = app.stop_following.clone();
+        app.following = Some(tokio::spawn(enforcement::follow(bouncer, findings, store, stop)));
         for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
             app.open(listener, socket);
         }
@@ -115,7 +129,7 @@ impl App {
     fn keep(&self) -> Result<Option<Keeping>, KeepError> {
         let Config { data_dir, bootstrap_file, cleanup, .. } = &self.config;
         let open = |folder: &PathBuf| {
-            Keeping::start(folder, bootstrap_file.as_deref(), *cleanup, &self.proxy.bouncer)
+            Keeping::start(folder, bootstrap_file.as_deref(), *cleanup, &self.proxy.bouncer, &self.findings)
         };
         data_dir.as_ref().map(open).transpose()
     }
@@ -154,8 +168,11 @@ impl App {
                     }
                     Signal::Drain => break,
                 },
-                () = report.due() => report.write(&self.proxy.metrics, &self.telemetry),
-                _ = housekeeping.tick() => self.compact(),
+                () = report.due() => report.write(&self.proxy.metrics, &self.findings, &self.telemetry),
+                _ = housekeeping.tick() => {
+                    self.compact();
+                    self.proxy.bouncer.tick();
+                }
             }
         }
         let impatience = async { while signals.next().await != Signal::Drain {} };
@@ -238,10 +255,15 @@ impl App {
         if timeout(LAST_PATIENCE, proxy.connections.wait()).await.is_err() {
             warn!(connections = proxy.metrics.live_connections(), "connections did not end in time");
         }
+        self.stop_following.raise();
+        if let Some(following) = self.following.take() {
+            // It ends once it has written what was found.
+            let _ = timeout(LAST_PATIENCE, following).await;
+        }
         if let Some(keeping) = self.keeping.take() {
             keeping.close().await;
         }
-        write_totals(&proxy.metrics);
+        write_totals(&proxy.metrics, &self.findings);
         info!(cut_off = left, "stopped");
     }
 

@@ -3,6 +3,7 @@
 use super::App;
 use crate::admission::{As, List};
 use crate::config::Orders;
+use crate::findings::Findings;
 use crate::metrics::Metrics;
 use crate::telemetry::Telemetry;
 use std::time::Duration;
@@ -61,24 +62,25 @@ impl Report {
         }
     }
 
-    pub(super) fn write(&mut self, metrics: &Metrics, telemetry: &Telemetry) {
+    pub(super) fn write(&mut self, metrics: &Metrics, findings: &Findings, telemetry: &Telemetry) {
         let lines = telemetry.take_suppressed();
         if lines > 0 {
             warn!(lines, "log lines about single connections were held back");
         }
         if self.next_stats.is_some_and(|at| at <= Instant::now()) {
-            write_totals(metrics);
+            write_totals(metrics, findings);
             self.next_stats = self.stats.map(|period| Instant::now() + period);
         }
     }
 }
 
-pub(super) fn write_totals(metrics: &Metrics) {
+pub(super) fn write_totals(metrics: &Metrics, findings: &Findings) {
     info!(
         connections = metrics.connections.value(),
         live_connections = metrics.live_connections(),
         live_sessions = metrics.live_sessions(),
         outcomes = metrics.outcomes(),
+        detections = findings.counts(),
         bytes_to_broker = metrics.bytes_to_broker.value(),
         bytes_to_client = metrics.bytes_to_client.value(),
         "totals"

@@ -37,6 +37,9 @@ pub fn diff(old: &Config, new: &Config) -> Orders {
     if old.data_dir != new.data_dir {
         orders.after_restart.push("node.data_dir");
     }
+    if old.detection != new.detection {
+        orders.after_restart.push("detection");
+    }
     if old.bootstrap_file != new.bootstrap_file {
         orders.after_restart.push("banned.bootstrap_file");
     }

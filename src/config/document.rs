@@ -9,7 +9,7 @@ use super::units;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
 use toml::Spanned;
@@ -81,6 +81,42 @@ impl OrOff {
             OrOff::Off => None,
             OrOff::On(duration) => Some(duration),
         }
+    }
+}
+
+/// What may be there, or be switched off with a word.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OrNone<T> {
+    /// The file says nothing of it.
+    Absent,
+    /// `"none"`, or `"off"`.
+    None,
+    /// It is there.
+    Some(T),
+}
+
+impl<T> OrNone<T> {
+    /// What is there.
+    pub(super) fn some(self) -> Option<T> {
+        match self {
+            OrNone::Absent | OrNone::None => None,
+            OrNone::Some(value) => Some(value),
+        }
+    }
+
+    /// What is there, or what holds where the file says nothing.
+    pub(super) fn or(self, otherwise: impl FnOnce() -> Option<T>) -> Option<T> {
+        match self {
+            OrNone::Absent => otherwise(),
+            OrNone::None => None,
+            OrNone::Some(value) => Some(value),
+        }
+    }
+}
+
+impl<T> From<Option<T>> for OrNone<T> {
+    fn from(value: Option<T>) -> OrNone<T> {
+        value.map_or(OrNone::None, OrNone::Some)
     }
 }
 
@@ -252,19 +288,54 @@ impl<'n, 'd> Section<'n, 'd> {
 
     /// A number within these bounds.
     pub(super) fn number(&self, key: &'static str, default: &'static str, bounds: Range<u64>) -> Option<u64> {
-        self.or_default(key, default, |text| {
-            let number = text.parse().map_err(|_| "is not a number; expected e.g. 1000".to_owned())?;
-            within(number, &bounds)
-        })
+        self.or_default(key, default, |text| number(text, &bounds))
     }
 
     /// A switch.
     pub(super) fn switch(&self, key: &'static str, default: &'static str) -> Option<bool> {
-        self.or_default(key, default, |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err("is not a switch; expected true or false".to_owned()),
-        })
+        self.or_default(key, default, switch)
+    }
+
+    /// A duration within these bounds.
+    pub(super) fn duration_within(
+        &self,
+        key: &'static str,
+        default: &'static str,
+        bounds: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        self.or_default(key, default, |text| between(units::duration(text)?, &bounds))
+    }
+
+    /// A duration within these bounds, without a default.
+    pub(super) fn optional_duration(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let source = Source::File(self.value(key)?);
+        self.scalar(key, source, |text| between(units::duration(text)?, &bounds))
+    }
+
+    /// A number within these bounds, without a default.
+    pub(super) fn optional_number(&self, key: &'static str, bounds: Range<u64>) -> Option<u64> {
+        let source = Source::File(self.value(key)?);
+        self.scalar(key, source, |text| number(text, &bounds))
+    }
+
+    /// A number within these bounds, or `off`, without a default.
+    pub(super) fn optional_or_off(&self, key: &'static str, bounds: Range<u64>) -> OrNone<u8> {
+        let Some(value) = self.value(key) else { return OrNone::Absent };
+        let read = |text: &str| match text {
+            "off" => Ok(OrNone::None),
+            _ => number(text, &bounds).map(|number| u8::try_from(number).ok().into()),
+        };
+        self.scalar(key, Source::File(value), read).unwrap_or(OrNone::Absent)
+    }
+
+    /// A switch, without a default.
+    pub(super) fn optional_switch(&self, key: &'static str) -> Option<bool> {
+        let source = Source::File(self.value(key)?);
+        self.scalar(key, source, switch)
     }
 
     /// One of several words.
@@ -301,18 +372,60 @@ impl<'n, 'd> Section<'n, 'd> {
         if items.is_empty() {
             self.wrong(key, format!("is empty; expected {expected}"));
         }
-        let read = |item: &Spanned<DeValue<'_>>| match item.get_ref().as_str().map(str::parse) {
-            Some(Ok(value)) => Some(value),
-            Some(Err(problem)) => {
+        items.iter().filter_map(|item| self.item(key, item, expected)).collect()
+    }
+
+    /// A list of values, without a default; `None` without a mistake when the file does not have it.
+    pub(super) fn optional_list<T>(&self, key: &'static str, expected: &str) -> Option<Vec<T>>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        self.has(key).then(|| self.list(key, expected)).or_else(|| {
+            self.known.borrow_mut().push(key);
+            None
+        })
+    }
+
+    fn item<T>(&self, key: &'static str, item: &Spanned<DeValue<'_>>, expected: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let text = match item.get_ref() {
+            DeValue::String(text) => text.as_ref(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            _ => {
+                self.wrong_value(item, key, format!("is of the wrong type; expected {expected}"));
+                return None;
+            }
+        };
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(problem) => {
                 self.wrong_value(item, key, problem);
                 None
             }
-            None => {
-                self.wrong_value(item, key, format!("is not a string; expected {expected}"));
-                None
-            }
+        }
+    }
+
+    /// True when the file has this key here.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// A table inside this one that may be switched off with `"none"`.
+    pub(super) fn section_or_none(&self, key: &'static str) -> OrNone<Section<'n, 'd>> {
+        let Some(value) = self.value(key) else { return OrNone::Absent };
+        if value.get_ref().as_str() == Some("none") {
+            self.note_setting(key, Source::File(value));
+            return OrNone::None;
+        }
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong(key, format!("is not a table; expected [{}] or \"none\"", self.key_of(key)));
+            return OrNone::Absent;
         };
-        items.iter().filter_map(read).collect()
+        OrNone::Some(Section::new(self.notes, self.key_of(key), value.span().start, Some(table)))
     }
 
     /// A table inside this one. One that is not there reads as empty.
@@ -390,6 +503,26 @@ fn at_least(duration: Duration, min: Duration) -> Result<Duration, String> {
         Ok(duration)
     } else {
         Err(format!("is too short; expected at least \"{}ms\"", min.as_millis()))
+    }
+}
+
+fn between(duration: Duration, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    if *bounds.end() < duration {
+        return Err(format!("is too long; expected at most \"{}d\"", bounds.end().as_secs() / 86_400));
+    }
+    at_least(duration, *bounds.start())
+}
+
+fn number(text: &str, bounds: &Range<u64>) -> Result<u64, String> {
+    let number = text.parse().map_err(|_| "is not a number; expected e.g. 1000".to_owned())?;
+    within(number, bounds)
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("is not a switch; expected true or false".to_owned()),
     }
 }
 

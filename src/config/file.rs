@@ -1,8 +1,10 @@
 //! Every option, its default and its rules.
 
+use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
 use super::units;
+use crate::admission::detection::Settings;
 use crate::admission::{As, Class, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
 use crate::net::options::TcpOptions;
@@ -27,6 +29,8 @@ use tracing::level_filters::LevelFilter;
 pub struct Config {
     /// `[node] worker_threads`; `None` for one per core.
     pub worker_threads: Option<NonZeroUsize>,
+    /// `[node] name`: how this node is called where it speaks of itself.
+    pub name: String,
     /// `[node] data_dir`: where bans and exemptions that are made at run time are kept; `None` for nowhere.
     pub data_dir: Option<PathBuf>,
     /// `[node] drain_timeout`: how long sessions may go on after SIGTERM.
@@ -45,6 +49,10 @@ pub struct Config {
     pub bootstrap_file: Option<PathBuf>,
     /// `[banned.cleanup]`: when bans that have ended are forgotten.
     pub cleanup: CleanupSettings,
+    /// `[detection]`: what holds for all zones.
+    pub detection: Settings,
+    /// `[flapping_detect]`, `[detection]` and `[zones.NAME]`: the policy of each zone, by its name.
+    pub zones: Zones,
     /// `[[ban]]`, in the order of the file.
     pub bans: Vec<BanConfig>,
     /// `[[exempt]]`, in the order of the file.
@@ -146,11 +154,13 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     let root = Section::root(notes, document);
     let node = root.section("node");
     let worker_threads = node.number("worker_threads", "0", 0..1025);
+    let name: Option<Name> = node.parsed("name", "\"mqtt-bouncer\"");
     let data_dir = node.optional::<FilePath>("data_dir").map(|path| folder.join(path.0));
     let drain_timeout = node.duration("drain_timeout", "\"30s\"", Duration::ZERO);
     node.finish();
 
-    let listeners = read_listeners(&root);
+    let policies = detection::read(&root);
+    let listeners = read_listeners(&root, policies.as_ref().map(|(_, zones)| zones));
     let upstream = read_upstream(root.section("upstream"));
     let groups = root.section("upstreams");
     let group_names = groups.names();
@@ -170,8 +180,10 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     root.finish();
 
     let (log, stats_interval) = log?;
+    let (detection, zones) = policies?;
     Some(Config {
         worker_threads: NonZeroUsize::new(usize::try_from(worker_threads?).ok()?),
+        name: name?.0.to_string(),
         data_dir,
         drain_timeout: drain_timeout?,
         listeners: listeners?,
@@ -181,6 +193,8 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
         answers: answers?,
         bootstrap_file,
         cleanup: cleanup?,
+        detection,
+        zones,
         bans: bans?,
         exemptions: exemptions?,
         log,
@@ -189,14 +203,14 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     })
 }
 
-fn read_listeners(root: &Section<'_, '_>) -> Option<Vec<ListenerConfig>> {
+fn read_listeners(root: &Section<'_, '_>, zones: Option<&Zones>) -> Option<Vec<ListenerConfig>> {
     let sections = root.sections("listener");
     if sections.is_empty() {
         root.mistake("listener", "is missing; expected at least one [[listener]]");
     }
     let (mut names, mut binds) = (HashMap::new(), HashMap::new());
     let read = |(index, mut section): (usize, Section<'_, '_>)| {
-        let listener = read_listener(&mut section);
+        let listener = read_listener(&mut section, zones);
         if let Some(listener) = &listener {
             if let Some(other) = names.insert(Arc::clone(&listener.name), index) {
                 section.wrong("name", format!("is taken by listener[{other}]; expected a name of its own"));
@@ -213,13 +227,18 @@ fn read_listeners(root: &Section<'_, '_>) -> Option<Vec<ListenerConfig>> {
     all(sections.into_iter().enumerate().map(read))
 }
 
-fn read_listener(section: &mut Section<'_, '_>) -> Option<ListenerConfig> {
+fn read_listener(section: &mut Section<'_, '_>, zones: Option<&Zones>) -> Option<ListenerConfig> {
     let name: Option<Name> = section.required("name", "a name, e.g. \"mqtt\"");
     if let Some(Name(name)) = &name {
         section.label(Some(format!("listener.{name}")));
     }
     let _: Option<()> = section.choice("type", "\"tcp\"", &[("tcp", ())]);
     let bind: Option<Bind> = section.required("bind", "IP:PORT, e.g. \"0.0.0.0:1883\"");
+    let zone: Option<Name> = section.parsed("zone", "\"default\"");
+    let policy = zone.and_then(|Name(zone)| zones?.get(&zone).cloned());
+    if policy.is_none() && zones.is_some() {
+        section.wrong("zone", "is no zone; expected \"default\" or the NAME of a [zones.NAME]");
+    }
     let on_banned_peer = section.choice(
         "on_banned_peer",
         "\"connack\"",
@@ -241,6 +260,7 @@ fn read_listener(section: &mut Section<'_, '_>) -> Option<ListenerConfig> {
             on_banned_peer: on_banned_peer?,
             limits: Limits { idle: idle?.0, half_close: half_close? },
             tcp: TcpOptions { keepalive: keepalive?.on() },
+            policy: policy?,
         },
     })
 }

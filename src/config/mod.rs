@@ -4,6 +4,7 @@
 //! every option, its default and its rules, and the other rooms only know their own settings. All mistakes of a file
 //! are found in one go.
 
+mod detection;
 mod diff;
 mod document;
 mod error;

@@ -67,11 +67,40 @@ pub enum Cause {
     Stopped,
 }
 
+/// Sees every byte of a session before it is passed on.
+pub trait Watch {
+    /// Looks at bytes from the client.
+    ///
+    /// # Errors
+    /// They must not be passed on.
+    fn see_client(&mut self, bytes: &[u8]) -> Result<(), Violation>;
+
+    /// Looks at bytes from the broker.
+    fn see_broker(&mut self, bytes: &[u8]);
+
+    /// The Keep Alive that holds, in seconds; 0 for none.
+    fn keep_alive(&self) -> u16;
+}
+
+impl Watch for Session {
+    fn see_client(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        self.from_client(bytes)
+    }
+
+    fn see_broker(&mut self, bytes: &[u8]) {
+        self.from_broker(bytes);
+    }
+
+    fn keep_alive(&self) -> u16 {
+        Session::keep_alive(self)
+    }
+}
+
 /// Relays until both directions have ended, the session idles for too long, or `stop` is raised.
 pub async fn relay<C, B>(
     mut client: C,
     mut broker: B,
-    session: &mut Session,
+    session: &mut impl Watch,
     limits: Limits,
     stop: &Stop,
 ) -> End
@@ -90,7 +119,7 @@ where
             return Poll::Ready(Cause::Stopped);
         }
         let before = (up.passed, down.passed);
-        let upward = up.poll(cx, &mut client, &mut broker, |bytes| session.from_client(bytes));
+        let upward = up.poll(cx, &mut client, &mut broker, |bytes| session.see_client(bytes));
         if let Poll::Ready(ended) = upward {
             if let Ended::Violation(violation) = ended {
                 return Poll::Ready(Cause::Violation(violation));
@@ -98,7 +127,7 @@ where
             first_end.get_or_insert(cause_of(ended, Side::Client, Side::Broker));
         }
         let downward = down.poll(cx, &mut broker, &mut client, |bytes| {
-            session.from_broker(bytes);
+            session.see_broker(bytes);
             Ok(())
         });
         if let Poll::Ready(ended) = downward {

@@ -86,20 +86,25 @@ impl Upstream {
     }
 
     /// Connects to the broker whose turn it is; when it cannot be reached, to the next one, until each was tried
-    /// once.
+    /// once. Each that cannot be reached is shown to `passed_over`.
     ///
     /// # Errors
     /// None of them answered; tells of the last.
-    pub async fn dial(&self) -> Result<(TcpStream, &Server), DialError> {
+    pub async fn dial(
+        &self,
+        mut passed_over: impl FnMut(&Server),
+    ) -> Result<(TcpStream, &Server), DialError> {
         let servers = &self.settings.servers;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
         let mut failure = None;
         for server in servers.iter().cycle().skip(turn).take(servers.len()) {
-            match timeout(self.settings.connect_timeout, self.connect(server)).await {
+            let source = match timeout(self.settings.connect_timeout, self.connect(server)).await {
                 Ok(Ok(stream)) => return Ok((stream, server)),
-                Ok(Err(source)) => failure = Some((server, source)),
-                Err(_) => failure = Some((server, io::ErrorKind::TimedOut.into())),
-            }
+                Ok(Err(source)) => source,
+                Err(_) => io::ErrorKind::TimedOut.into(),
+            };
+            passed_over(server);
+            failure = Some((server, source));
         }
         let (server, source) = match failure {
             Some((server, source)) => (server.clone(), source),
@@ -163,7 +168,7 @@ mod tests {
         let upstream = upstream(vec![a.clone(), b.clone(), c]);
         let mut reached = Vec::new();
         for _ in 0..4 {
-            let (_stream, server) = upstream.dial().await.expect("two live brokers");
+            let (_stream, server) = upstream.dial(|_| {}).await.expect("two live brokers");
             reached.push(server.clone());
         }
         assert_eq!(reached, [a.clone(), b, a.clone(), a]);
@@ -174,7 +179,7 @@ mod tests {
     async fn a_group_of_dead_brokers_says_which_and_why() {
         let (listener, server) = broker().await;
         drop(listener);
-        let error = upstream(vec![server.clone()]).dial().await.expect_err("nobody listens");
+        let error = upstream(vec![server.clone()]).dial(|_| {}).await.expect_err("nobody listens");
         assert_eq!(error.to_string(), format!("cannot connect to {server}"));
         assert_eq!(error.source.kind(), io::ErrorKind::ConnectionRefused);
     }

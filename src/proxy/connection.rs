@@ -2,12 +2,13 @@
 
 use super::gate::{self, Arrival, NoConnect};
 use super::refusal::Refusal;
+use super::witness::{Manners, Watched};
 use super::{Door, DoorSettings, OnBannedPeer, Proxy};
 use crate::admission::{Client, Verdict};
 use crate::metrics::Outcome;
 use crate::net::linger;
-use crate::net::relay::{Cause, End, relay};
-use crate::telemetry::{Chain, Shown};
+use crate::net::relay::relay;
+use crate::telemetry::Chain;
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connack::Refuse;
 use crate::wire::mqtt::session::Session;
@@ -18,39 +19,42 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 /// Serves one connection from accept to end.
 pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: SocketAddr) {
     let _connected = proxy.metrics.connection();
     let settings = door.settings();
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let visit = Visit { proxy, listener: door.name(), peer, settings: &settings };
+    let connection = Connection { proxy, door, peer, settings: &settings };
     let inside = tokio::select! {
         biased;
-        inside = visit.enter(socket) => inside,
+        inside = connection.enter(socket) => inside,
         // Whoever is inside hears this in the relay.
         () = proxy.stop.raised() => None,
     };
     if let Some(inside) = inside {
-        visit.stay(inside).await;
+        connection.stay(inside).await;
     }
 }
 
 /// One connection.
-struct Visit<'a> {
-    proxy: &'a Proxy,
-    listener: &'a str,
+pub(super) struct Connection<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) door: &'a Door,
     /// In canonical form.
-    peer: SocketAddr,
-    settings: &'a DoorSettings,
+    pub(super) peer: SocketAddr,
+    /// As they were when it began.
+    pub(super) settings: &'a DoorSettings,
 }
 
 /// Who a client says it is, and how to answer it.
-struct Name {
-    version: Version,
-    client_id: CompactString,
-    username: Option<CompactString>,
+pub(super) struct Name {
+    pub(super) version: Version,
+    pub(super) client_id: CompactString,
+    pub(super) username: Option<CompactString>,
+    /// A keyed hash of user name and password.
+    pub(super) credentials: Option<u64>,
     max_packet_size: Option<u32>,
 }
 
@@ -63,7 +67,7 @@ struct Inside {
     session: Session,
 }
 
-impl Visit<'_> {
+impl Connection<'_> {
     /// Lets the client in, or turns it away.
     async fn enter(&self, client: TcpStream) -> Option<Inside> {
         if self.settings.tcp.apply(&client).is_err() {
@@ -72,17 +76,19 @@ impl Visit<'_> {
         }
         let client = self.knock(client)?;
         let (client, arrival) = self.read_connect(client).await?;
-        let Arrival { bytes, version, client_id, username, max_packet_size, session } = arrival;
-        let name = Name { version, client_id, username, max_packet_size };
+        let Arrival { bytes, version, client_id, username, credentials, max_packet_size, session } = arrival;
+        let name = Name { version, client_id, username, credentials, max_packet_size };
 
         if let Some(refusal) = self.ask(&name) {
             return self.refuse(client, refusal, &name).await;
         }
+        self.tell_arrived(&name);
         let routes = self.proxy.routes.load_full();
-        let (mut broker, server) = match routes.choose(version).dial().await {
+        let unreachable = |server: &_| self.tell_unreachable(server);
+        let (mut broker, server) = match routes.choose(version).dial(unreachable).await {
             Ok((broker, server)) => (broker, server.to_string()),
             Err(error) => {
-                warn!(listener = %self.listener, server = %error.server, error = %Chain(&error), "no broker");
+                warn!(listener = %self.door.name(), server = %error.server, error = %Chain(&error), "no broker");
                 return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
             }
         };
@@ -91,7 +97,8 @@ impl Visit<'_> {
             return self.refuse(client, refusal, &name).await;
         }
         if let Err(error) = write_all(&mut broker, &bytes, self.settings.connect_timeout).await {
-            warn!(listener = %self.listener, %server, %error, "broker did not take the CONNECT");
+            warn!(listener = %self.door.name(), %server, %error, "broker did not take the CONNECT");
+            self.tell_unreachable(&server);
             return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
         }
         Some(Inside { client, broker, server, name, session })
@@ -113,10 +120,14 @@ impl Visit<'_> {
 
     async fn read_connect(&self, mut client: TcpStream) -> Option<(TcpStream, Arrival)> {
         let DoorSettings { max_connect_size, connect_timeout, .. } = *self.settings;
-        let failure = match gate::read_connect(&mut client, max_connect_size, connect_timeout).await {
+        let fingerprint =
+            |username: Option<&str>, password: &[u8]| self.proxy.bouncer.fingerprint(username, password);
+        let reading = gate::read_connect(&mut client, max_connect_size, connect_timeout, fingerprint);
+        let failure = match reading.await {
             Ok(arrival) => return Some((client, arrival)),
             Err(failure) => failure,
         };
+        self.tell_no_connect(&failure);
         match failure {
             NoConnect::Bad(error) => {
                 let refusal = Refusal::from(error);
@@ -139,16 +150,23 @@ impl Visit<'_> {
         if self.proxy.draining.is_raised() {
             return Some(Refusal::Draining);
         }
-        let client = Client::new(self.peer.ip(), &name.client_id, name.username.as_deref());
-        match self.proxy.bouncer.check(&client) {
+        match self.proxy.bouncer.check(&self.client(name)) {
             Verdict::Admit => None,
             Verdict::Refuse(ban) => Some(Refusal::Banned(ban)),
         }
     }
 
+    /// The client as bans name it.
+    pub(super) fn client<'n>(&self, name: &'n Name) -> Client<'n> {
+        Client::new(self.peer.ip(), &name.client_id, name.username.as_deref())
+    }
+
     async fn refuse(&self, client: TcpStream, refusal: Refusal, name: &Name) -> Option<Inside> {
         self.log_refused(&refusal, Some(name));
-        self.answer(client, &refusal, name.version, name.max_packet_size).await;
+        match self.tell_refused(&refusal, name) {
+            Manners::Answer => self.answer(client, &refusal, name.version, name.max_packet_size).await,
+            Manners::Silence => drop(client),
+        }
         None
     }
 
@@ -166,90 +184,15 @@ impl Visit<'_> {
 
     /// Relays until the session ends.
     async fn stay(&self, inside: Inside) {
-        let Inside { client, broker, server, name, mut session } = inside;
+        let Inside { client, broker, server, name, session } = inside;
         let session_counted = self.proxy.metrics.session();
         let began = Instant::now();
-        let end = relay(client, broker, &mut session, self.settings.limits, &self.proxy.stop).await;
+        let mut watched = Watched::new(self, &name, &server, session);
+        let end = relay(client, broker, &mut watched, self.settings.limits, &self.proxy.stop).await;
         session_counted.ended(end.to_broker, end.to_client);
+        let (session, stay) = watched.into_parts();
         self.log_end(&end, &name, &server, &session, began.elapsed());
-    }
-
-    /// One line for each client that was turned away by name or by address.
-    fn log_refused(&self, refusal: &Refusal, name: Option<&Name>) {
-        let outcome = refusal.outcome();
-        self.proxy.metrics.count(outcome);
-        let ban = match refusal {
-            Refusal::Banned(ban) => Some(ban),
-            _ => None,
-        };
-        let who = ban.map(|ban| ban.who.to_string());
-        info!(
-            listener = %self.listener,
-            peer = %self.peer,
-            version = name.map(|name| display(name.version)),
-            client_id = name.map(|name| display(Shown(&name.client_id))),
-            username = name.and_then(|name| name.username.as_deref()).map(|name| display(Shown(name))),
-            outcome = %outcome,
-            r#as = ban.map(|ban| display(ban.who.kind())),
-            who = who.as_deref().map(|who| display(Shown(who))),
-            by = ban.map(|ban| display(Shown(&ban.terms.by))),
-            reason = ban.map(|ban| &*ban.terms.reason).filter(|reason| !reason.is_empty()).map(|reason| display(Shown(reason))),
-            until = ban.map(|ban| display(ban.terms.until)),
-            "refused"
-        );
-    }
-
-    /// One line for each connection that ended before it had a name.
-    fn log_no_connect(&self, failure: &NoConnect, outcome: Outcome) {
-        self.proxy.metrics.count(outcome);
-        let error = Chain(failure);
-        match failure {
-            NoConnect::Probe => {
-                debug!(listener = %self.listener, peer = %self.peer, %outcome, %error, "no CONNECT");
-            }
-            NoConnect::Bad(bad) => info!(
-                listener = %self.listener,
-                peer = %self.peer,
-                version = bad.version.map(display),
-                %outcome,
-                %error,
-                statement = bad.violation.statement(bad.version),
-                "refused"
-            ),
-            _ => info!(listener = %self.listener, peer = %self.peer, %outcome, %error, "no CONNECT"),
-        }
-    }
-
-    /// One line for each session that ended.
-    fn log_end(&self, end: &End, name: &Name, server: &str, session: &Session, lasted: Duration) {
-        let facts = session.facts();
-        let (cause, error) = match &end.cause {
-            Cause::ClientClosed => ("client_closed", None),
-            Cause::BrokerClosed => ("broker_closed", None),
-            Cause::ClientFailed(error) => ("client_failed", Some(error.to_string())),
-            Cause::BrokerFailed(error) => ("broker_failed", Some(error.to_string())),
-            Cause::Idle => ("idle_timeout", None),
-            Cause::Violation(violation) => ("protocol_error", Some(violation.to_string())),
-            Cause::Stopped => ("drained", None),
-        };
-        debug!(
-            listener = %self.listener,
-            peer = %self.peer,
-            version = %name.version,
-            client_id = %Shown(&name.client_id),
-            username = name.username.as_deref().map(|name| display(Shown(name))),
-            assigned_client_id = facts.assigned_client_id.as_deref().map(|id| display(Shown(id))),
-            %server,
-            cause,
-            error,
-            connack = facts.connack,
-            client_disconnect = facts.client_disconnect,
-            broker_disconnect = facts.broker_disconnect,
-            to_broker = end.to_broker,
-            to_client = end.to_client,
-            seconds = lasted.as_secs_f64(),
-            "session ended"
-        );
+        self.tell_ended(&end, &name, &server, &session, stay, began.elapsed());
     }
 }
 

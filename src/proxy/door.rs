@@ -1,6 +1,7 @@
 //! A listener at work: takes connections off the queue and gives each a task of its own.
 
 use super::{Proxy, connection};
+use crate::admission::detection::ZonePolicy;
 use crate::net::listener::Listener;
 use crate::net::options::TcpOptions;
 use crate::net::relay::Limits;
@@ -33,6 +34,8 @@ pub struct DoorSettings {
     pub limits: Limits,
     /// Options of the clients' connections.
     pub tcp: TcpOptions,
+    /// Who is found out, and for what: the policy of the listener's zone.
+    pub policy: Arc<ZonePolicy>,
 }
 
 /// What happens to a client whose address is banned.

@@ -19,6 +19,8 @@ pub(super) struct Arrival {
     pub(super) version: Version,
     pub(super) client_id: CompactString,
     pub(super) username: Option<CompactString>,
+    /// A keyed hash of user name and password, where it sent a password.
+    pub(super) credentials: Option<u64>,
     /// The largest packet that it takes (5), in bytes.
     pub(super) max_packet_size: Option<u32>,
     /// Has seen what followed the CONNECT.
@@ -49,17 +51,18 @@ pub(super) enum NoConnect {
 const READ_AHEAD: usize = 4096;
 
 /// Reads until the CONNECT is complete or hopeless. Holds no buffer before the first byte, and never more than
-/// `max_connect_size` and one read.
+/// `max_connect_size` and one read. Of the password nothing is kept but what `fingerprint` makes of it and the user name.
 pub(super) async fn read_connect<S>(
     stream: &mut S,
     max_connect_size: usize,
     connect_timeout: Duration,
+    fingerprint: impl Fn(Option<&str>, &[u8]) -> u64,
 ) -> Result<Arrival, NoConnect>
 where
     S: AsyncRead + Unpin,
 {
     let mut bytes = Vec::new();
-    match timeout(connect_timeout, read(stream, &mut bytes, max_connect_size)).await {
+    match timeout(connect_timeout, read(stream, &mut bytes, max_connect_size, fingerprint)).await {
         Ok(Ok(arrival)) => Ok(Arrival { bytes, ..arrival }),
         Ok(Err(refused)) => Err(refused),
         Err(_) => Err(NoConnect::TimedOut(bytes.len())),
@@ -67,13 +70,21 @@ where
 }
 
 /// As [`read_connect`], into `bytes`; the arrival's own are left empty.
-async fn read<S>(stream: &mut S, bytes: &mut Vec<u8>, max_size: usize) -> Result<Arrival, NoConnect>
+async fn read<S>(
+    stream: &mut S,
+    bytes: &mut Vec<u8>,
+    max_size: usize,
+    fingerprint: impl Fn(Option<&str>, &[u8]) -> u64,
+) -> Result<Arrival, NoConnect>
 where
     S: AsyncRead + Unpin,
 {
     loop {
         let missing = match connect::read(bytes, max_size)? {
-            Reading::Complete(connect) => return arrival(&connect, bytes),
+            Reading::Complete(connect) => {
+                let credentials = connect.password.map(|password| fingerprint(connect.username, password));
+                return arrival(&connect, bytes).map(|arrival| Arrival { credentials, ..arrival });
+            }
             Reading::NeedMore(missing) => missing,
         };
         match read_some(stream, bytes, missing.max(READ_AHEAD)).await {
@@ -100,6 +111,7 @@ fn arrival(connect: &Connect<'_>, bytes: &[u8]) -> Result<Arrival, NoConnect> {
         version,
         client_id: connect.client_id.into(),
         username: connect.username.map(CompactString::from),
+        credentials: None,
         max_packet_size,
         session,
     })
@@ -116,7 +128,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
     async fn gate(mut script: Mock) -> Result<Arrival, NoConnect> {
-        read_connect(&mut script, 65_536, TIMEOUT).await
+        read_connect(&mut script, 65_536, TIMEOUT, |_, _| 0).await
     }
 
     #[tokio::test]
@@ -184,7 +196,7 @@ mod tests {
                 }
             }
         });
-        let refused = read_connect(&mut server, 65_536, TIMEOUT).await;
+        let refused = read_connect(&mut server, 65_536, TIMEOUT, |_, _| 0).await;
         assert!(matches!(refused, Err(NoConnect::TimedOut(9 | 10))), "{refused:?}");
         assert_eq!(begin.elapsed(), TIMEOUT);
         dripping.abort();
@@ -205,7 +217,8 @@ mod tests {
         let (mut client, mut server) = tokio::io::duplex(1 << 20);
         client.write_all(b"\x10\x80\x80\x03\x00\x04MQTT\x04\x02\x00\x3c\xbf\xf4").await.expect("room");
         client.write_all(&vec![b'a'; 500_000]).await.expect("room");
-        let arrival = read_connect(&mut server, 65_536, TIMEOUT).await.expect("a CONNECT of 49,156 bytes");
+        let arrival =
+            read_connect(&mut server, 65_536, TIMEOUT, |_, _| 0).await.expect("a CONNECT of 49,156 bytes");
         assert_eq!(arrival.client_id.len(), 0xBFF4);
         assert!(arrival.bytes.len() <= 49_156 + READ_AHEAD, "{}", arrival.bytes.len());
     }

@@ -3,8 +3,10 @@
 mod connection;
 mod door;
 mod gate;
+mod lines;
 mod refusal;
 mod route;
+mod witness;
 
 pub use door::{Door, DoorSettings, OnBannedPeer};
 pub use refusal::Answers;

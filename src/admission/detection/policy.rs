@@ -336,8 +336,18 @@ impl ZonePolicy {
         }
     }
 
+    /// True when nothing is detected.
+    pub fn is_off(&self) -> bool {
+        self.by_clientid.is_none()
+            && self.by_username.is_none()
+            && self.by_network.is_none()
+            && self.hammering.is_none()
+            && self.duplicates.is_none()
+            && !self.weighs_sources()
+    }
+
     /// True when anything counts CONNECTs as EMQX does.
-    pub(super) fn counts_connects(&self) -> bool {
+    pub fn counts_connects(&self) -> bool {
         let churn = [self.by_username, self.by_peerhost, self.by_network.map(|by| by.churn)];
         self.by_clientid.is_some_and(|by| by.count_refused)
             || churn.into_iter().flatten().any(|churn| churn.count_refused)

@@ -57,19 +57,19 @@ level = "loud"
     let expected = [
         "test.toml:3: listener[0].name: \"two words\" is not a name; expected 1 to 64 letters, digits, \"-\" and \"_\"",
         "test.toml:4: listener[0].bind: \"0.0.0.0:99999\" is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
-        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, on_banned_peer, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive",
+        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, zone, on_banned_peer, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive",
         "test.toml:6: listener[0].max_connect_size: \"64K\" is not a size; expected e.g. 65536, \"64KB\" or \"1MB\"",
         "test.toml:7: listener[0].idle_timeout: \"10\" is not a duration; expected e.g. \"500ms\", \"10s\", \"1h30m\" or \"1w\", \"off\", or \"keep_alive\"",
         "test.toml:8: listener[1].name: is missing; expected a name, e.g. \"mqtt\"",
         "test.toml:9: listener[1].bind: 1883 is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
         "test.toml:11: upstream.servers: \"127.0.0.1\" is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"",
-        "test.toml:11: upstream.servers: 7 is not a string; expected at least one \"IP:PORT\" or \"NAME:PORT\"",
+        "test.toml:11: upstream.servers: 7 is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"",
         "test.toml:12: upstream.connect_timeout: \"0s\" is too short; expected at least \"1ms\"",
         "test.toml:14: ban[0].as: \"ip\" is not a kind of ban; expected one of clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re",
         "test.toml:18: ban[1].who: \"localhost\" is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"",
         "test.toml:19: ban[1].until: \"tomorrow\" is not an end; expected \"infinity\", RFC 3339, e.g. \"2030-01-01T00:00:00+00:00\", or epoch seconds",
         "test.toml:21: log.level: \"loud\" is unknown; expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-        "test.toml:22: nodes: is not an option; expected one of node, listener, upstream, upstreams, route, banned, ban, exempt, log",
+        "test.toml:22: nodes: is not an option; expected one of node, flapping_detect_policy, enable_flapping_detect, flapping_detect, detection, zones, listener, upstream, upstreams, route, banned, ban, exempt, log",
     ];
     assert_eq!(found, expected);
 }

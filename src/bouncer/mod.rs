@@ -1,24 +1,31 @@
-//! The one handle to the lists that the rest of the program holds: the lists, and the time to ask them with.
+//! The one handle to the lists that the rest of the program holds: the lists, detection, and the time to ask them with.
 //!
 //! A ban has one of two sources: the config file, or somebody at run time. Where both name the same, the one that ends
 //! later is in force, and when one of them goes the other is there again: whoever is banned by either stays out.
 
+mod detecting;
+
+use crate::admission::detection::{Detection, Secret, Settings};
 use crate::admission::{Admission, As, Ban, BanList, Client, Explanation, List, TooMany, Verdict, Who};
 use crate::clock::Clock;
+use detecting::Findings;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A handle to the lists. Clones share them. Checks take no lock.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Bouncer {
     shared: Arc<Shared>,
     clock: Clock,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     admission: Admission,
+    detection: Detection,
+    findings: Findings,
     /// What the config file says, and beside it what was said at run time. Whoever changes the lists holds this.
     from_file: Mutex<HashMap<(List, Who), Sources>>,
 }
@@ -40,7 +47,18 @@ impl Sources {
 impl Bouncer {
     /// A bouncer with empty lists that takes the time from `clock`.
     pub fn new(clock: Clock) -> Bouncer {
-        Bouncer { shared: Arc::default(), clock }
+        Bouncer::with_detection(clock, Settings::default())
+    }
+
+    /// A bouncer with empty lists, whose detection is set like this.
+    pub fn with_detection(clock: Clock, settings: Settings) -> Bouncer {
+        let shared = Shared {
+            admission: Admission::default(),
+            detection: Detection::new(settings, secret(), clock.moment()),
+            findings: Findings::default(),
+            from_file: Mutex::default(),
+        };
+        Bouncer { shared: Arc::new(shared), clock }
     }
 
     /// Says whether this client may enter now.
@@ -153,6 +171,18 @@ impl Bouncer {
     fn lock(&self) -> MutexGuard<'_, HashMap<(List, Who), Sources>> {
         self.shared.from_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Default for Bouncer {
+    fn default() -> Bouncer {
+        Bouncer::new(Clock::default())
+    }
+}
+
+/// 128 bits that nobody knows: the standard library's own random keys, seen through its hash.
+fn secret() -> Secret {
+    let bits = |half: u8| u128::from(RandomState::new().hash_one(half));
+    Secret::new(bits(0) | bits(1) << 64)
 }
 
 #[cfg(test)]

@@ -1,0 +1,126 @@
+//! Detection behind the handle: tells it what happens and when, and puts what it finds in force.
+
+use super::Bouncer;
+use crate::admission::detection::{Answer, Arrival, Finding, Knock, Moment, Stay, Visit, ZonePolicy};
+use crate::admission::{Client, List, Timestamp, Who};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Carries findings to whoever logs and keeps them.
+#[derive(Debug)]
+pub(super) struct Findings {
+    sender: Sender<(Finding, Timestamp)>,
+    receiver: std::sync::Mutex<Option<Receiver<(Finding, Timestamp)>>>,
+    lost: AtomicU64,
+}
+
+/// How many findings may wait. A ban that finds no room is in force all the same.
+const WAITING: usize = 8192;
+
+impl Default for Findings {
+    fn default() -> Findings {
+        let (sender, receiver) = channel(WAITING);
+        Findings { sender, receiver: std::sync::Mutex::new(Some(receiver)), lost: AtomicU64::new(0) }
+    }
+}
+
+impl Bouncer {
+    /// A CONNECT has come that no ban refuses.
+    pub fn arrived(&self, policy: &Arc<ZonePolicy>, client: &Client<'_>) {
+        if policy.counts_connects() {
+            let (at, now) = self.times();
+            let is_exempt = self.is_exempt(client);
+            let findings = self.shared.detection.arrived(policy, client, is_exempt, at, now);
+            self.carry_out(findings, at);
+        }
+    }
+
+    /// The broker has accepted a client. What is returned is given back when it [ends](Bouncer::ended); nothing where
+    /// nothing is detected.
+    pub fn accepted(&self, policy: &Arc<ZonePolicy>, arrival: &Arrival<'_>) -> Option<Stay> {
+        if policy.is_off() {
+            return None;
+        }
+        let (at, now) = self.times();
+        let (stay, findings) = self.shared.detection.accepted(policy, arrival, at, now);
+        self.carry_out(findings, at);
+        Some(stay)
+    }
+
+    /// A connection has ended, however far it came.
+    pub fn ended(&self, policy: &Arc<ZonePolicy>, visit: &Visit<'_>) {
+        // A session that began while something was detected is given back in any case.
+        if policy.is_off() && visit.session().is_none_or(|session| session.stay.is_none()) {
+            return;
+        }
+        let (at, now) = self.times();
+        let findings = self.shared.detection.ended(policy, visit, at, now);
+        self.carry_out(findings, at);
+    }
+
+    /// A banned client has come. Says how to answer it.
+    pub fn banned(&self, policy: &ZonePolicy, knock: &Knock<'_>) -> Answer {
+        self.shared.detection.banned(policy, knock, self.clock.moment())
+    }
+
+    /// A broker could not be reached.
+    pub fn unreachable(&self, server: &str) {
+        self.shared.detection.unreachable(server, self.clock.moment());
+    }
+
+    /// Time has passed; to be called about once a second.
+    pub fn tick(&self) {
+        let (at, now) = self.times();
+        let findings = self.shared.detection.tick(at, now);
+        self.carry_out(findings, at);
+    }
+
+    /// A ban was lifted by hand: the next one of the same `who` is a first one again.
+    pub fn lifted(&self, who: &Who) {
+        self.shared.detection.lifted(who);
+    }
+
+    /// The keyed hash of user name and password, by which detection tells credentials apart.
+    pub fn fingerprint(&self, username: Option<&str>, password: &[u8]) -> u64 {
+        self.shared.detection.fingerprint(username, password)
+    }
+
+    /// True when an exemption names this client now.
+    pub fn is_exempt(&self, client: &Client<'_>) -> bool {
+        self.list(List::Exemptions).check(client, self.clock.now()).is_some()
+    }
+
+    /// What detection finds from now on, each with its time. For one receiver: later calls get nothing.
+    pub fn findings(&self) -> Option<Receiver<(Finding, Timestamp)>> {
+        self.shared.findings.receiver.lock().ok()?.take()
+    }
+
+    /// How many findings nobody was told of since this was last asked. Their bans are in force, and kept nowhere.
+    pub fn take_lost_findings(&self) -> u64 {
+        self.shared.findings.lost.swap(0, Ordering::Relaxed)
+    }
+
+    fn times(&self) -> (Timestamp, Moment) {
+        (self.clock.now(), self.clock.moment())
+    }
+
+    /// Puts bans in force at once, before anybody is told.
+    fn carry_out(&self, findings: Vec<Finding>, at: Timestamp) {
+        for finding in findings {
+            if let Finding::Detected(detected) = &finding
+                && !detected.is_shadow
+                && self
+                    .list(List::Bans)
+                    .get(&detected.ban.who)
+                    .is_none_or(|ban| ban.terms.until < detected.ban.terms.until)
+            {
+                // Detection bans by name, address and network: of those there may be any number.
+                let _ = self.put(List::Bans, detected.ban.clone());
+            }
+            if self.shared.findings.sender.try_send((finding, at)).is_err() {
+                self.shared.findings.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the log says of one connection: exactly one line for whoever is turned away, one for each session's end.
+
+use super::connection::{Connection, Name};
+use super::gate::NoConnect;
+use super::refusal::Refusal;
+use crate::metrics::Outcome;
+use crate::net::relay::{Cause, End};
+use crate::telemetry::{Chain, Shown};
+use crate::wire::mqtt::session::Session;
+use std::time::Duration;
+use tracing::{debug, info};
+
+impl Connection<'_> {
+    /// One line for each client that was turned away by name or by address.
+    pub(super) fn log_refused(&self, refusal: &Refusal, name: Option<&Name>) {
+        let outcome = refusal.outcome();
+        self.proxy.metrics.count(outcome);
+        let ban = match refusal {
+            Refusal::Banned(ban) => Some(ban),
+            _ => None,
+        };
+        let who = ban.map(|ban| ban.who.to_string());
+        info!(
+            listener = %self.door.name(),
+            peer = %self.peer,
+            version = name.map(|name| display(name.version)),
+            client_id = name.map(|name| display(Shown(&name.client_id))),
+            username = name.and_then(|name| name.username.as_deref()).map(|name| display(Shown(name))),
+            outcome = %outcome,
+            r#as = ban.map(|ban| display(ban.who.kind())),
+            who = who.as_deref().map(|who| display(Shown(who))),
+            by = ban.map(|ban| display(Shown(&ban.terms.by))),
+            reason = ban.map(|ban| &*ban.terms.reason).filter(|reason| !reason.is_empty()).map(|reason| display(Shown(reason))),
+            until = ban.map(|ban| display(ban.terms.until)),
+            "refused"
+        );
+    }
+
+    /// One line for each connection that ended before it had a name.
+    pub(super) fn log_no_connect(&self, failure: &NoConnect, outcome: Outcome) {
+        self.proxy.metrics.count(outcome);
+        let error = Chain(failure);
+        match failure {
+            NoConnect::Probe => {
+                debug!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, "no CONNECT");
+            }
+            NoConnect::Bad(bad) => info!(
+                listener = %self.door.name(),
+                peer = %self.peer,
+                version = bad.version.map(display),
+                %outcome,
+                %error,
+                statement = bad.violation.statement(bad.version),
+                "refused"
+            ),
+            _ => info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, "no CONNECT"),
+        }
+    }
+
+    /// One line for each session that ended.
+    pub(super) fn log_end(&self, end: &End, name: &Name, server: &str, session: &Session, lasted: Duration) {
+        let facts = session.facts();
+        let (cause, error) = match &end.cause {
+            Cause::ClientClosed => ("client_closed", None),
+            Cause::BrokerClosed => ("broker_closed", None),
+            Cause::ClientFailed(error) => ("client_failed", Some(error.to_string())),
+            Cause::BrokerFailed(error) => ("broker_failed", Some(error.to_string())),
+            Cause::Idle => ("idle_timeout", None),
+            Cause::Violation(violation) => ("protocol_error", Some(violation.to_string())),
+            Cause::Stopped => ("drained", None),
+        };
+        debug!(
+            listener = %self.door.name(),
+            peer = %self.peer,
+            version = %name.version,
+            client_id = %Shown(&name.client_id),
+            username = name.username.as_deref().map(|name| display(Shown(name))),
+            assigned_client_id = facts.assigned_client_id.as_deref().map(|id| display(Shown(id))),
+            %server,
+            cause,
+            error,
+            connack = facts.connack,
+            client_disconnect = facts.client_disconnect,
+            broker_disconnect = facts.broker_disconnect,
+            to_broker = end.to_broker,
+            to_client = end.to_client,
+            seconds = lasted.as_secs_f64(),
+            "session ended"
+        );
+    }
+}

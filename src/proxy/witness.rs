@@ -1,0 +1,196 @@
+//! Tells detection what one connection does, in its words.
+
+use super::connection::{Connection, Name};
+use super::gate;
+use super::refusal::Refusal;
+use crate::admission::detection::{
+    Answer, Arrival, Cause, Codes, End, Knock, NoConnect, Refused, Session, Stay, Visit, ZonePolicy,
+};
+use crate::admission::{Ban, Client};
+use crate::net::relay::{self, Watch};
+use crate::telemetry::Shown;
+use crate::wire::mqtt::Version;
+use crate::wire::mqtt::connect::Violation;
+use crate::wire::mqtt::session;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::info;
+
+/// How a refused client is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manners {
+    /// It is told why.
+    Answer,
+    /// It knows, and does not give up: it is closed without a word.
+    Silence,
+}
+
+impl Connection<'_> {
+    /// The policy that holds now, not the one that held when the connection began.
+    fn policy(&self) -> Arc<ZonePolicy> {
+        Arc::clone(&self.door.settings().policy)
+    }
+
+    pub(super) fn tell_unreachable(&self, server: &impl Display) {
+        self.proxy.bouncer.unreachable(&server.to_string());
+    }
+
+    pub(super) fn tell_arrived(&self, name: &Name) {
+        self.proxy.bouncer.arrived(&self.policy(), &self.client(name));
+    }
+
+    pub(super) fn tell_no_connect(&self, failure: &gate::NoConnect) {
+        let no_connect = match failure {
+            gate::NoConnect::Probe => NoConnect::Probe,
+            gate::NoConnect::ClosedEarly(_) | gate::NoConnect::Broke(..) => NoConnect::ClosedEarly,
+            gate::NoConnect::TimedOut(_) => NoConnect::TimedOut,
+            gate::NoConnect::Bad(error) => match error.violation {
+                Violation::TooLarge { .. } => NoConnect::TooLarge,
+                _ => NoConnect::Malformed,
+            },
+        };
+        let nobody = Client::new(self.peer.ip(), "", None);
+        self.tell(nobody, None, None, End::NoConnect(no_connect));
+    }
+
+    /// Says how the refused client is to be treated.
+    pub(super) fn tell_refused(&self, refusal: &Refusal, name: &Name) -> Manners {
+        let (refused, manners) = match refusal {
+            Refusal::Banned(ban) => (Refused::Banned, self.manners(ban, name)),
+            Refusal::UpstreamUnavailable => (Refused::UpstreamUnavailable, Manners::Answer),
+            Refusal::Draining => (Refused::Draining, Manners::Answer),
+            // Whoever has a name has sent a good CONNECT.
+            Refusal::UnsupportedVersion
+            | Refusal::NotMqtt
+            | Refusal::Malformed
+            | Refusal::ProtocolError
+            | Refusal::TooLarge => return Manners::Answer,
+        };
+        self.tell(self.client(name), None, name.credentials, End::Refused(refused));
+        manners
+    }
+
+    fn manners(&self, ban: &Ban, name: &Name) -> Manners {
+        let knock = Knock { client: self.client(name), who: &ban.who };
+        let Answer::Silence { time, just_now, is_shadow } = self.proxy.bouncer.banned(&self.policy(), &knock)
+        else {
+            return Manners::Answer;
+        };
+        if just_now {
+            info!(
+                listener = %self.door.name(),
+                peer = %self.peer,
+                client_id = %Shown(&name.client_id),
+                shadow = is_shadow,
+                seconds = time.as_secs(),
+                "goes on in spite of its ban, and is not answered any more"
+            );
+        }
+        if is_shadow { Manners::Answer } else { Manners::Silence }
+    }
+
+    pub(super) fn tell_ended(
+        &self,
+        end: &relay::End,
+        name: &Name,
+        server: &str,
+        session: &session::Session,
+        stay: Option<Stay>,
+        lived: Duration,
+    ) {
+        let facts = session.facts();
+        let told = Session {
+            upstream: server,
+            stay,
+            lived,
+            codes: if name.version == Version::V5 { Codes::V5 } else { Codes::V3 },
+            connack: facts.connack,
+            client_disconnect: facts.client_disconnect,
+            broker_disconnect: facts.broker_disconnect,
+            cause: match end.cause {
+                relay::Cause::ClientClosed => Cause::ClientClosed,
+                relay::Cause::BrokerClosed => Cause::BrokerClosed,
+                relay::Cause::ClientFailed(_) => Cause::ClientFailed,
+                relay::Cause::BrokerFailed(_) => Cause::BrokerFailed,
+                relay::Cause::Idle => Cause::Idle,
+                relay::Cause::Violation(_) => Cause::Violation,
+                relay::Cause::Stopped => Cause::Stopped,
+            },
+        };
+        let assigned = facts.assigned_client_id.as_deref();
+        self.tell(self.client(name), assigned, name.credentials, End::Session(told));
+    }
+
+    fn tell(
+        &self,
+        client: Client<'_>,
+        assigned_client_id: Option<&str>,
+        credentials: Option<u64>,
+        end: End<'_>,
+    ) {
+        let is_exempt = self.proxy.bouncer.is_exempt(&client);
+        let visit = Visit { client, assigned_client_id, credentials, is_exempt, end };
+        self.proxy.bouncer.ended(&self.policy(), &visit);
+    }
+}
+
+/// A session, and the moment at which the broker says yes to it.
+pub(super) struct Watched<'a> {
+    connection: &'a Connection<'a>,
+    name: &'a Name,
+    server: &'a str,
+    session: session::Session,
+    stay: Option<Stay>,
+    has_connack: bool,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(
+        connection: &'a Connection<'a>,
+        name: &'a Name,
+        server: &'a str,
+        session: session::Session,
+    ) -> Watched<'a> {
+        Watched { connection, name, server, session, stay: None, has_connack: false }
+    }
+
+    pub(super) fn into_parts(self) -> (session::Session, Option<Stay>) {
+        (self.session, self.stay)
+    }
+
+    fn accepted(&self) -> Option<Stay> {
+        let client = self.connection.client(self.name);
+        let bouncer = &self.connection.proxy.bouncer;
+        let arrival = Arrival {
+            client,
+            assigned_client_id: self.session.facts().assigned_client_id.as_deref(),
+            credentials: self.name.credentials,
+            is_exempt: bouncer.is_exempt(&client),
+            upstream: self.server,
+        };
+        bouncer.accepted(&self.connection.policy(), &arrival)
+    }
+}
+
+impl Watch for Watched<'_> {
+    fn see_client(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        self.session.from_client(bytes)
+    }
+
+    fn see_broker(&mut self, bytes: &[u8]) {
+        self.session.from_broker(bytes);
+        if !self.has_connack
+            && let Some(code) = self.session.facts().connack
+        {
+            self.has_connack = true;
+            if code == 0 {
+                self.stay = self.accepted();
+            }
+        }
+    }
+
+    fn keep_alive(&self) -> u16 {
+        self.session.keep_alive()
+    }
+}
