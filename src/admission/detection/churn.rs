@@ -46,8 +46,7 @@ impl Detection {
                 target: Target::ClientId(client_id),
                 key,
                 threshold: by_clientid.threshold,
-                allowance: 0,
-                residents: 0,
+                residents_per_count: 0,
             };
             findings.extend(self.strike(facts, &strike, now));
         }
@@ -71,7 +70,7 @@ impl Detection {
     pub(super) fn count_connect(&self, facts: &Facts<'_>, now: Now, findings: &mut Vec<Finding>) {
         let policy = facts.policy;
         let mut count = |detector, target, key, threshold| {
-            let strike = Strike { detector, target, key, threshold, allowance: 0, residents: 0 };
+            let strike = Strike { detector, target, key, threshold, residents_per_count: 0 };
             findings.extend(self.strike(facts, &strike, now));
         };
         if let (Some(by_clientid), Some(key), Some(id)) =
@@ -139,7 +138,7 @@ impl Detection {
                 continue;
             }
             let target = Target::Network(facts.peer, prefix);
-            let strike = self.weighed(facts, Detector::ByNetwork, target, key, &by_network.churn, now);
+            let strike = by_network.churn.strike(Detector::ByNetwork, target, key);
             findings.extend(self.strike(facts, &strike, now));
         }
     }
@@ -156,7 +155,7 @@ impl Detection {
         if !self.is_churn(facts, key, churn, now) || now.moment < self.learned {
             return None;
         }
-        self.strike(facts, &self.weighed(facts, detector, target, key, churn, now), now)
+        self.strike(facts, &churn.strike(detector, target, key), now)
     }
 
     /// True when this end is churn at a place.
@@ -173,19 +172,12 @@ impl Detection {
             Sighting::New => !(facts.is_accepted && self.is_old_resident(facts, now)),
         }
     }
+}
 
-    fn weighed<'a>(
-        &self,
-        facts: &Facts<'_>,
-        detector: Detector,
-        target: Target<'a>,
-        key: u64,
-        churn: &Churn,
-        now: Now,
-    ) -> Strike<'a> {
-        let residents = self.residents(facts, key, now);
-        let allowance = residents.checked_div(churn.residents_per_count).unwrap_or(0);
-        Strike { detector, target, key, threshold: churn.threshold, allowance, residents }
+impl Churn {
+    fn strike<'a>(&self, detector: Detector, target: Target<'a>, key: u64) -> Strike<'a> {
+        let Churn { threshold, residents_per_count, .. } = *self;
+        Strike { detector, target, key, threshold, residents_per_count }
     }
 }
 

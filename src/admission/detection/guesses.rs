@@ -53,8 +53,7 @@ impl Detection {
                 // Apart from the count of all guesses of this source.
                 key: self.secret.key(Kind::Siege, &[source]),
                 threshold,
-                allowance: 0,
-                residents: 0,
+                residents_per_count: 0,
             };
             let finding = self.strike(facts, &strike, now);
             if finding.is_some() {
@@ -66,11 +65,13 @@ impl Detection {
         if now.moment < self.learned || !self.is_new(pair, policy, now) {
             return;
         }
-        let residents = self.residents(facts, source, now);
-        let allowance = residents.checked_div(policy.residents_per_count).unwrap_or(0);
-        let threshold = policy.threshold;
-        let strike =
-            Strike { detector: Detector::AuthFailures, target, key: source, threshold, allowance, residents };
+        let strike = Strike {
+            detector: Detector::AuthFailures,
+            target,
+            key: source,
+            threshold: policy.threshold,
+            residents_per_count: policy.residents_per_count,
+        };
         findings.extend(self.strike(facts, &strike, now));
     }
 
@@ -90,7 +91,8 @@ impl Detection {
             return true;
         }
         let count = self.secret.key(Kind::Window, &[siege, policy.siege_count.into(), micros(window)]);
-        if self.windows.count(count, policy.siege_count, window, now.moment) >= policy.siege_count {
+        let none = || 0;
+        if self.windows.count(count, policy.siege_count, none, window, now.moment).0 >= policy.siege_count {
             self.marks.remember(siege, now.moment.after(window), now.moment);
         }
         false

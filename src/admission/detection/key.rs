@@ -67,8 +67,15 @@ impl Secret {
         state.finish(u64::from_le_bytes(last) | length << 56)
     }
 
-    /// The key made of these parts. Never 0, which marks a free place in a table.
+    /// The key made of these parts, which are keys themselves, or numbers that no stranger chooses: mixing them needs
+    /// not be as strong as hashing names is. Never 0, which marks a free place in a table.
     pub(super) fn key(&self, kind: Kind, parts: &[u64]) -> u64 {
+        let begin = self.0 ^ (kind as u64) << 8 ^ parts.len() as u64;
+        parts.iter().fold(begin, |key, part| mix(key ^ part, self.1 | 1).wrapping_add(begin)).max(1)
+    }
+
+    /// The key of what a stranger may choose.
+    fn hard_key(&self, kind: Kind, parts: &[u64]) -> u64 {
         let mut state = State::new(self);
         for part in parts {
             state.word(*part);
@@ -82,7 +89,7 @@ impl Secret {
 
     pub(super) fn peer(&self, peer: IpAddr) -> u64 {
         let bits = peer_bits(peer);
-        self.key(Kind::Peer, &halves(bits, u64::from(peer.is_ipv4())))
+        self.hard_key(Kind::Peer, &halves(bits, u64::from(peer.is_ipv4())))
     }
 
     pub(super) fn network(&self, peer: IpAddr, prefix: u8) -> u64 {
@@ -90,7 +97,7 @@ impl Secret {
         let width = if peer.is_ipv4() { 32 } else { 128 };
         let free = u32::from(width - prefix.min(width));
         let network = bits.checked_shr(free).unwrap_or(0);
-        self.key(Kind::Network, &halves(network, u64::from(prefix) << 1 | u64::from(peer.is_ipv4())))
+        self.hard_key(Kind::Network, &halves(network, u64::from(prefix) << 1 | u64::from(peer.is_ipv4())))
     }
 }
 
@@ -99,6 +106,17 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
     }
+}
+
+/// Both halves of a product, and once more with what is left, so that high bits reach the low ones.
+fn mix(a: u64, b: u64) -> u64 {
+    let fold = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+        let folded = product as u64 ^ (product >> 64) as u64;
+        folded
+    };
+    fold(fold(a, b) ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93)
 }
 
 fn peer_bits(peer: IpAddr) -> u128 {

@@ -75,7 +75,8 @@ impl Detection {
             return silence(false);
         }
         let window = self.secret.key(Kind::Window, &[key, max_count.into(), micros(window_time)]);
-        if self.windows.count(window, max_count, window_time, now) < max_count.max(1) {
+        let (count, limit) = self.windows.count(window, max_count, || 0, window_time, now);
+        if count < limit {
             return Answer::Connack;
         }
         self.marks.remember(key, now.after(hush_time), now);
@@ -91,10 +92,8 @@ impl Detection {
         now: Now,
     ) -> Option<Finding> {
         let key = self.source_key(facts);
-        let residents = self.residents(facts, key, now);
-        let allowance = residents.checked_div(residents_per_count).unwrap_or(0);
         let target = Target::source(facts.peer);
-        self.strike(facts, &Strike { detector, target, key, threshold, allowance, residents }, now)
+        self.strike(facts, &Strike { detector, target, key, threshold, residents_per_count }, now)
     }
 }
 

@@ -59,9 +59,8 @@ pub(super) struct Strike<'a> {
     /// The target's key.
     pub(super) key: u64,
     pub(super) threshold: Threshold,
-    /// How many more than `max_count` are allowed here, and for how many residents.
-    pub(super) allowance: u32,
-    pub(super) residents: u32,
+    /// One event more than `max_count` is allowed for so many residents of the target; 0 allows none.
+    pub(super) residents_per_count: u32,
 }
 
 impl Detection {
@@ -73,24 +72,25 @@ impl Detection {
         if self.is_told_only(threshold) && self.marks.is_known(would_be, now.moment) {
             return None;
         }
-        let limit = threshold.max_count.max(1).saturating_add(strike.allowance);
-        let count = self.windows.count(key, limit, threshold.window_time, now.moment);
+        let mut residents = 0;
+        let allowance = || {
+            if strike.residents_per_count > 0 {
+                residents = self.residents(facts, strike.key, now);
+            }
+            residents.checked_div(strike.residents_per_count).unwrap_or(0)
+        };
+        let window = threshold.window_time;
+        let (count, limit) = self.windows.count(key, threshold.max_count, allowance, window, now.moment);
         let exhibit = facts.exhibit(Blame::Client);
         if count < limit {
             if count.saturating_mul(2) >= limit {
-                self.cases.add(key, exhibit, threshold.window_time, now.moment);
+                self.cases.add(key, exhibit, window, now.moment);
             }
             return None;
         }
         let mut evidence = self.cases.close(key);
         evidence.add(exhibit);
-        let evidence = Evidence {
-            count,
-            limit,
-            window_time: threshold.window_time,
-            residents: strike.residents,
-            ..evidence
-        };
+        let evidence = Evidence { count, limit, window_time: window, residents, ..evidence };
         let who = strike.target.who();
         let reason = CompactString::from(strike.detector.reason());
         let detected = self.sentence(facts, strike.detector, threshold, who, &reason, evidence, now)?;

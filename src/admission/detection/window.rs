@@ -19,8 +19,8 @@ use std::time::Duration;
 /// The windows of all keys. A key stands for a detector with its policy, so all events of a key have the same window.
 #[derive(Debug)]
 pub(super) struct Windows {
-    /// Who caused one event.
-    singles: Table<Compact>,
+    /// Who caused one event, and who has a row: the others are not looked up there, which would cost most.
+    singles: Table<Single>,
     /// Who caused more.
     rows: Table<Row>,
 }
@@ -31,37 +31,48 @@ impl Windows {
         Windows { singles: Table::new(max), rows: Table::new(max / 4) }
     }
 
-    /// Counts an event. Returns how many there are in the window now, this one among them. When these are `limit` or
-    /// more, the key is forgotten, and the next event is its first.
-    pub(super) fn count(&self, key: u64, limit: u32, window: Duration, now: Moment) -> u32 {
+    /// Counts an event. Returns how many there are in the window now, this one among them, and how many make a ban:
+    /// `limit` and `allowance`, which is asked for only when there are others in the window. When there are so many,
+    /// the key is forgotten, and the next event is its first.
+    pub(super) fn count(
+        &self,
+        key: u64,
+        limit: u32,
+        allowance: impl FnOnce() -> u32,
+        window: Duration,
+        now: Moment,
+    ) -> (u32, u32) {
         let limit = limit.max(1);
-        if limit == 1 {
-            return 1;
-        }
-        let row = self.rows.peek(key, |row| row.push(now, limit, window));
-        let count = match row {
-            Some(count) => count,
-            None => self.count_early(key, limit, window, now),
+        let count = match self.note_event(key, window, now) {
+            None => 1,
+            Some((last, has_row)) => self.rows.with(key, now, |row, is_known| {
+                if !(is_known && has_row) {
+                    *row = Row::new(key, last, window);
+                }
+                row.push(now, window)
+            }),
         };
+        if count < limit {
+            return (count, limit);
+        }
+        let limit = limit.saturating_add(allowance());
         if count >= limit {
             self.rows.remove(key);
+            self.singles.remove(key);
         }
-        count
+        (count, limit)
     }
 
-    /// Of a key that has no row: its first event, or its second.
-    fn count_early(&self, key: u64, limit: u32, window: Duration, now: Moment) -> u32 {
-        let first = self.singles.with(key, now, |slot, known| {
-            let first =
-                known.then(|| Moment::from_micros(slot.until().as_micros().saturating_sub(micros(window))));
-            let is_recent = first.is_some_and(|first| !is_jump(first, now) && slot.until() > now);
-            *slot = if is_recent { Compact::default() } else { Compact::new(key, now.after(window), 0) };
-            first.filter(|_| is_recent)
-        });
-        let Some(first) = first else { return 1 };
-        self.rows.with(key, now, |row, _| {
-            *row = Row::new(key, first, window);
-            row.push(now, limit, window)
+    /// Notes an event of this key. `None` when there was none in the window before; else when the last was, and whether
+    /// there is a row of them.
+    fn note_event(&self, key: u64, window: Duration, now: Moment) -> Option<(Moment, bool)> {
+        self.singles.with(key, now, |Single(slot), is_known| {
+            let last = Moment::from_micros(slot.until().as_micros().saturating_sub(micros(window)));
+            let is_recent = is_known && !is_jump(last, now) && slot.until() > now;
+            let more = if is_recent { slot.tag().saturating_add(1) } else { 0 };
+            let before = is_recent.then_some((last, slot.tag() > 0));
+            *slot = Compact::new(key, now.max(if is_recent { last } else { now }).after(window), more);
+            before
         })
     }
 
@@ -74,6 +85,25 @@ impl Windows {
     pub(super) fn usage(&self) -> (usize, usize) {
         let (singles, rows) = (self.singles.usage(), self.rows.usage());
         (singles.0 + rows.0, singles.1 + rows.1)
+    }
+}
+
+/// A key with its last event. The tag is how many came before that without a pause: with any, there is a row. The
+/// fewest go first.
+#[derive(Debug, Default)]
+struct Single(Compact);
+
+impl Slot for Single {
+    fn key(&self) -> u64 {
+        self.0.key()
+    }
+
+    fn is_idle(&self, now: Moment) -> bool {
+        self.0.is_idle(now)
+    }
+
+    fn worth(&self) -> (u32, u64) {
+        (self.0.tag().into(), self.0.until().as_micros())
     }
 }
 
@@ -120,7 +150,7 @@ impl Row {
     }
 
     /// Adds an event, and returns how many are in the window.
-    fn push(&mut self, now: Moment, limit: u32, window: Duration) -> u32 {
+    fn push(&mut self, now: Moment, window: Duration) -> u32 {
         let ticks = Ticks::of(window);
         if is_jump(self.newest, now) {
             *self = Row::new(self.key, now, window);
@@ -138,11 +168,11 @@ impl Row {
         {
             // The gap grows until it stands for as many events as the others.
             spill.since += 1;
-            return self.events().min(limit);
+            return self.events();
         }
         self.newest = now;
         self.append(gap);
-        while self.span >= ticks.window || self.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
+        while self.span >= ticks.window {
             self.drop_oldest();
         }
         self.events()
@@ -287,15 +317,19 @@ mod tests {
         }
     }
 
+    fn count(windows: &Windows, key: u64, limit: u32, window: Duration, now: Moment) -> u32 {
+        windows.count(key, limit, || 0, window, now).0
+    }
+
     #[test]
     fn a_key_costs_no_more_than_promised() {
-        assert_eq!((size_of::<Compact>(), size_of::<Row>()), (16, 64));
+        assert_eq!((size_of::<Single>(), size_of::<Row>()), (16, 64));
     }
 
     #[test]
     fn the_fifteenth_event_within_a_minute_triggers_and_the_window_starts_anew() {
         let windows = Windows::new(1000);
-        let hit = |i: u64| windows.count(1, 15, MINUTE, ms(i * 4000)) >= 15;
+        let hit = |i: u64| count(&windows, 1, 15, MINUTE, ms(i * 4000)) >= 15;
         let hits: Vec<u64> = (1..=45).filter(|i| hit(*i)).collect();
         assert_eq!(hits, [15, 30, 45]);
     }
@@ -304,25 +338,25 @@ mod tests {
     #[test]
     fn a_burst_across_the_edge_of_a_tumbling_window_triggers() {
         let windows = Windows::new(1000);
-        assert_eq!(windows.count(1, 15, MINUTE, ms(0)), 1);
+        assert_eq!(count(&windows, 1, 15, MINUTE, ms(0)), 1);
         let at = |i: u64| ms(59_000 + i * 50);
-        let counts: Vec<u32> = (0..15).map(|i| windows.count(1, 15, MINUTE, at(i))).collect();
+        let counts: Vec<u32> = (0..15).map(|i| count(&windows, 1, 15, MINUTE, at(i))).collect();
         assert_eq!(counts[13], 15, "{counts:?}");
     }
 
     #[test]
     fn exactly_a_window_is_too_long() {
         let windows = Windows::new(1000);
-        assert_eq!(windows.count(1, 2, MINUTE, ms(0)), 1);
-        assert_eq!(windows.count(1, 2, MINUTE, ms(60_000)), 1);
-        assert_eq!(windows.count(1, 2, MINUTE, ms(119_999)), 2);
+        assert_eq!(count(&windows, 1, 2, MINUTE, ms(0)), 1);
+        assert_eq!(count(&windows, 1, 2, MINUTE, ms(60_000)), 1);
+        assert_eq!(count(&windows, 1, 2, MINUTE, ms(119_999)), 2);
     }
 
     #[test]
     fn limits_of_0_and_1_trigger_at_once() {
         let windows = Windows::new(1000);
-        assert_eq!(windows.count(1, 0, MINUTE, ms(0)), 1);
-        assert_eq!(windows.count(1, 1, Duration::ZERO, ms(0)), 1);
+        assert_eq!(count(&windows, 1, 0, MINUTE, ms(0)), 1);
+        assert_eq!(count(&windows, 1, 1, Duration::ZERO, ms(0)), 1);
     }
 
     #[test]
@@ -330,46 +364,46 @@ mod tests {
         let windows = Windows::new(1000);
         let short = Duration::from_micros(300);
         let at = Moment::from_micros;
-        assert_eq!(windows.count(1, 3, short, at(0)), 1);
-        assert_eq!(windows.count(1, 3, short, at(299)), 2);
-        assert_eq!(windows.count(1, 3, short, at(300)), 2);
-        assert_eq!(windows.count(1, 3, short, at(598)), 3);
-        assert_eq!(windows.count(2, 2, Duration::ZERO, at(0)), 1);
-        assert_eq!(windows.count(2, 2, Duration::ZERO, at(0)), 1, "nothing lies within no time");
+        assert_eq!(count(&windows, 1, 3, short, at(0)), 1);
+        assert_eq!(count(&windows, 1, 3, short, at(299)), 2);
+        assert_eq!(count(&windows, 1, 3, short, at(300)), 2);
+        assert_eq!(count(&windows, 1, 3, short, at(598)), 3);
+        assert_eq!(count(&windows, 2, 2, Duration::ZERO, at(0)), 1);
+        assert_eq!(count(&windows, 2, 2, Duration::ZERO, at(0)), 1, "nothing lies within no time");
         let day = 86_400_000;
         let quarter = Duration::from_hours(90 * 24);
-        assert_eq!((0..90).map(|i| windows.count(3, 90, quarter, ms(i * day))).max(), Some(90));
-        assert_eq!(windows.count(4, 2, Duration::MAX, ms(0)), 1);
-        assert_eq!(windows.count(4, 2, Duration::MAX, ms(day)), 2);
+        assert_eq!((0..90).map(|i| count(&windows, 3, 90, quarter, ms(i * day))).max(), Some(90));
+        assert_eq!(count(&windows, 4, 2, Duration::MAX, ms(0)), 1);
+        assert_eq!(count(&windows, 4, 2, Duration::MAX, ms(day)), 2);
     }
 
     #[test]
     fn time_that_jumps_back_neither_triggers_nor_blinds() {
         let windows = Windows::new(1000);
         for i in 0..10 {
-            windows.count(1, 15, MINUTE, ms(1_000_000_000 + i));
+            count(&windows, 1, 15, MINUTE, ms(1_000_000_000 + i));
         }
         // An hour earlier, one event a minute: never 15 within a minute.
         for i in 0..100 {
-            assert!(windows.count(1, 15, MINUTE, ms(996_400_000 + i * 60_000)) < 15);
+            assert!(count(&windows, 1, 15, MINUTE, ms(996_400_000 + i * 60_000)) < 15);
         }
-        let hit = (0..15).map(|i| windows.count(1, 15, MINUTE, ms(500_000_000 + i))).max();
+        let hit = (0..15).map(|i| count(&windows, 1, 15, MINUTE, ms(500_000_000 + i))).max();
         assert_eq!(hit, Some(15));
         // A single event in the future is no event of now.
-        assert_eq!(windows.count(2, 2, MINUTE, ms(1_000_000)), 1);
-        assert_eq!(windows.count(2, 2, MINUTE, ms(0)), 1);
-        assert_eq!(windows.count(2, 2, MINUTE, ms(1)), 2);
+        assert_eq!(count(&windows, 2, 2, MINUTE, ms(1_000_000)), 1);
+        assert_eq!(count(&windows, 2, 2, MINUTE, ms(0)), 1);
+        assert_eq!(count(&windows, 2, 2, MINUTE, ms(1)), 2);
     }
 
     #[test]
     fn long_rows_are_thinned_out_and_stay_within_their_precision() {
         let (limit, window) = (100_000, Duration::from_secs(10_000));
         let windows = Windows::new(1000);
-        let hit = (1..=110_000_u64).find(|i| windows.count(1, limit, window, ms(i * 50)) >= limit);
+        let hit = (1..=110_000_u64).find(|i| count(&windows, 1, limit, window, ms(i * 50)) >= limit);
         let hit = hit.expect("triggers");
         assert!((99_950..100_100).contains(&hit), "{hit}");
         // Half as fast never triggers.
-        assert!((1..=300_000_u64).all(|i| windows.count(2, limit, window, ms(i * 101)) < limit));
+        assert!((1..=300_000_u64).all(|i| count(&windows, 2, limit, window, ms(i * 101)) < limit));
         let bytes =
             windows.rows.peek(2, |row| row.spill.as_ref().map_or(0, |spill| spill.gaps.capacity() * 2));
         assert!(bytes.is_some_and(|bytes| bytes <= 16_384), "{bytes:?}");
@@ -379,15 +413,15 @@ mod tests {
     fn an_active_offender_outlives_a_flood_of_others() {
         let windows = Windows::new(4096);
         for i in 0..10 {
-            windows.count(1, 15, MINUTE, ms(i));
+            count(&windows, 1, 15, MINUTE, ms(i));
         }
         // Each of a million others comes twice, which takes a row.
         for key in 2..1_000_000_u64 {
             let key = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            windows.count(key, 15, MINUTE, ms(10 + key % 1000));
-            windows.count(key, 15, MINUTE, ms(1010));
+            count(&windows, key, 15, MINUTE, ms(10 + key % 1000));
+            count(&windows, key, 15, MINUTE, ms(1010));
         }
-        assert_eq!(windows.count(1, 15, MINUTE, ms(2000)), 11);
+        assert_eq!(count(&windows, 1, 15, MINUTE, ms(2000)), 11);
         let (_, bytes) = windows.usage();
         assert!(bytes <= 4096 * 16 + 1024 * 64, "{bytes}");
     }
@@ -400,11 +434,11 @@ mod tests {
             // The first is the worst, and it has been silent for longer than a window.
             let (events, begin) = if i == 0 { (12, 0) } else { (3, 100_000) };
             for e in 0..events {
-                windows.count(*key, 15, MINUTE, ms(begin + e));
+                count(&windows, *key, 15, MINUTE, ms(begin + e));
             }
         }
         for e in 0..3 {
-            windows.count(keys[8], 15, MINUTE, ms(110_000 + e));
+            count(&windows, keys[8], 15, MINUTE, ms(110_000 + e));
         }
         assert!(windows.rows.peek(keys[0], |_| ()).is_none());
         assert!(keys.iter().skip(1).all(|key| windows.rows.peek(*key, |_| ()).is_some()));
@@ -421,7 +455,7 @@ mod tests {
             let (mut naive, mut now) = (Naive::default(), 0);
             for gap in gaps {
                 now += gap;
-                let ours = windows.count(9, limit, Duration::from_millis(window), ms(now)) >= limit;
+                let ours = count(&windows, 9, limit, Duration::from_millis(window), ms(now)) >= limit;
                 let theirs = naive.triggers(usize::try_from(limit).expect("small"), window, now);
                 prop_assert_eq!(ours, theirs, "at {}", now);
             }
@@ -433,7 +467,7 @@ mod tests {
         ) {
             let windows = Windows::new(8);
             for (now, limit, key, window) in steps {
-                windows.count(key + 1, limit % 40, Duration::from_micros(window), Moment::from_micros(now));
+                count(&windows, key + 1, limit % 40, Duration::from_micros(window), Moment::from_micros(now));
             }
         }
     }
