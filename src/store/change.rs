@@ -1,8 +1,9 @@
 //! What can be asked of the store, and what has come of it.
 
+use super::offence::Offence;
 use crate::admission::{Ban, List, Timestamp, Who};
 
-/// One change of a list. A request is several of them, made together or not at all.
+/// One change of a list, or of what is remembered of those on it. A request is several of them, made together or not at all.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Adds a ban, or changes the one that names the same.
@@ -10,17 +11,29 @@ pub enum Change {
     /// Adds a ban that nobody has made yet: one that names the same and has not ended at this moment is an error
     /// ([`ChangeError::Exists`](super::ChangeError::Exists)), one that has ended is replaced.
     Add(List, Ban, Timestamp),
-    /// Takes the ban that names this off the list. None there is no error.
+    /// Takes the ban that names this off the list. None there is no error. A ban's offence goes with it: whoever lifts a
+    /// ban by hand forgives.
     Remove(List, Who),
-    /// Empties a list.
+    /// Empties a list. The offences of the bans that were on it go with them.
     Clear(List),
-    /// Takes off what has ended at a moment or before, the oldest first.
+    /// Takes off what has ended at a moment or before, the oldest first. Their offences stay.
     RemoveEnded {
         /// From which list.
         list: List,
         /// The moment.
         by: Timestamp,
         /// The most that are taken off.
+        limit: usize,
+    },
+    /// Remembers an offence, in the place of what was remembered of the same before, its evidence included.
+    Offend(Offence),
+    /// Forgets what somebody did; a ban stays. Nothing there is no error.
+    Absolve(Who),
+    /// Forgets the offences whose last ban has ended at a moment or before, the oldest first.
+    ForgetOffences {
+        /// The moment.
+        by: Timestamp,
+        /// The most that are forgotten.
         limit: usize,
     },
 }
@@ -34,4 +47,6 @@ pub struct Changed {
     pub changed: usize,
     /// Bans that are no longer there.
     pub removed: usize,
+    /// Offences that were forgotten, or have gone with their bans. No ban is counted here, and no offence above.
+    pub forgotten: usize,
 }

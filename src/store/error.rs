@@ -115,7 +115,7 @@ pub enum ChangeError {
     /// A text is longer than any that is kept.
     #[error("{column} has {len} bytes; expected at most {max}")]
     TooLong {
-        /// Which text: `by` or `reason`.
+        /// Which text: `by`, `reason` or `evidence`.
         column: &'static str,
         /// Its length in bytes.
         len: usize,
@@ -139,7 +139,7 @@ pub enum ChangeError {
     Closed,
 }
 
-/// A file of bans that was opened and cannot be read.
+/// A file of bans that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// SQLite cannot read it.
@@ -159,6 +159,20 @@ pub enum ReadError {
         /// Which row, and what is wrong with it.
         row: Box<BadRow>,
     },
+    /// A row is no offence.
+    #[error("{} has a row that is no offence: {row}", path.display())]
+    Offence {
+        /// The file.
+        path: PathBuf,
+        /// Which row, and what is wrong with it.
+        row: Box<BadRow>,
+    },
+    /// It cannot be opened any more.
+    #[error(transparent)]
+    Open(Box<OpenError>),
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
 }
 
 struct Holder(Option<u32>);

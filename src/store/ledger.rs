@@ -3,6 +3,7 @@
 use super::change::{Change, Changed};
 use super::crowd::Crowd;
 use super::error::ChangeError;
+use super::offence::{self, Offence, Offences};
 use super::row::{self, COLUMNS, RowError, Texts};
 use crate::admission::{As, Ban, List, MAX_WHO, Timestamp, Who};
 use compact_str::CompactString;
@@ -19,6 +20,7 @@ pub(super) struct Ledger<'c> {
     ended: Statement<'c>,
     all: Statement<'c>,
     clear: Statement<'c>,
+    offences: Offences<'c>,
     /// Whether lists in memory follow, so that they have to be told.
     is_followed: bool,
 }
@@ -34,7 +36,7 @@ pub(super) struct Done {
 #[derive(Debug)]
 pub(super) enum Effect {
     Put(List, Ban),
-    Lift(List, Who),
+    Remove(List, Who),
 }
 
 /// Why a request was not written.
@@ -69,6 +71,7 @@ impl<'c> Ledger<'c> {
             ended: conn.prepare(ENDED)?,
             all: conn.prepare(&format!("SELECT {COLUMNS} FROM bans WHERE list = ?1"))?,
             clear: conn.prepare("DELETE FROM bans WHERE list = ?1")?,
+            offences: Offences::new(conn)?,
             is_followed,
         })
     }
@@ -92,10 +95,25 @@ impl<'c> Ledger<'c> {
                 Change::RemoveEnded { list, by, limit } => {
                     self.remove_ended(list, by, limit, crowd, progress, &mut done)?;
                 }
+                Change::Offend(offence) => self.offend(&offence)?,
+                Change::Absolve(who) => done.changed.forgotten += self.offences.remove(&who)?,
+                Change::ForgetOffences { by, limit } => {
+                    done.changed.forgotten += self.offences.forget(by, limit)?;
+                }
             }
             progress.fetch_add(1, Ordering::Relaxed);
         }
         Ok(done)
+    }
+
+    /// What a transaction does last.
+    pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+        self.offences.trim()
+    }
+
+    /// The transaction was taken back.
+    pub(super) fn roll_back(&mut self) {
+        self.offences.roll_back();
     }
 
     /// With `now`, a ban that has not ended then is in the way.
@@ -140,10 +158,14 @@ impl<'c> Ledger<'c> {
 
     fn remove(&mut self, list: List, who: &Who, crowd: &mut Crowd, done: &mut Done) -> Result<(), Failure> {
         let (kind, key) = (who.kind(), row::key(who));
-        if self.is_followed {
-            done.effects.push(Effect::Lift(list, who.clone()));
+        let removed = self.remove.execute((list.as_str(), kind.as_str(), &*key))?;
+        if removed > 0 && list == List::Bans {
+            done.changed.forgotten += self.offences.remove(who)?;
         }
-        done.changed.removed += self.remove.execute((list.as_str(), kind.as_str(), &*key))?;
+        if self.is_followed {
+            done.effects.push(Effect::Remove(list, who.clone()));
+        }
+        done.changed.removed += removed;
         crowd.forget(list, kind, &key);
         Ok(())
     }
@@ -153,8 +175,11 @@ impl<'c> Ledger<'c> {
             let mut texts = Texts::default();
             let mut rows = self.all.query([list.as_str()])?;
             while let Some(row) = rows.next()? {
-                done.effects.extend(lifted(row, list, &mut texts)?);
+                done.effects.extend(removed(row, &mut texts)?.map(|who| Effect::Remove(list, who)));
             }
+        }
+        if list == List::Bans {
+            done.changed.forgotten += self.offences.remove_banned()?;
         }
         done.changed.removed += self.clear.execute([list.as_str()])?;
         crowd.clear(list);
@@ -177,7 +202,7 @@ impl<'c> Ledger<'c> {
         while let Some(row) = rows.next()? {
             keys.push((row.get(1)?, row.get(2)?));
             if self.is_followed {
-                done.effects.extend(lifted(row, list, &mut texts)?);
+                done.effects.extend(removed(row, &mut texts)?.map(|who| Effect::Remove(list, who)));
             }
         }
         drop(rows);
@@ -191,6 +216,11 @@ impl<'c> Ledger<'c> {
         Ok(())
     }
 
+    fn offend(&mut self, offence: &Offence) -> Result<(), Failure> {
+        offence::check_length(offence).map_err(Failure::Refused)?;
+        Ok(self.offences.put(offence)?)
+    }
+
     fn stored(&mut self, list: List, who: &Who) -> Result<Option<Ban>, Failure> {
         let mut rows = self.row.query((list.as_str(), who.kind().as_str(), &*row::key(who)))?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -202,10 +232,10 @@ impl<'c> Ledger<'c> {
     }
 }
 
-/// What the lists in memory do when this row goes. A row that is no ban was never in force.
-fn lifted(row: &Row<'_>, list: List, texts: &mut Texts) -> rusqlite::Result<Option<Effect>> {
+/// Whom the lists in memory forget when this row goes. A row that is no ban was never in force.
+fn removed(row: &Row<'_>, texts: &mut Texts) -> rusqlite::Result<Option<Who>> {
     match row::ban(row, texts) {
-        Ok((_, ban)) => Ok(Some(Effect::Lift(list, ban.who))),
+        Ok((_, ban)) => Ok(Some(ban.who)),
         Err(RowError::Bad(_)) => Ok(None),
         Err(RowError::Disk(error)) => Err(error),
     }

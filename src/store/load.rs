@@ -3,6 +3,7 @@
 use super::Loaded;
 use super::crowd::Crowd;
 use super::error::OpenError;
+use super::offence;
 use super::row::{self, BadRow, COLUMNS, RowError, Texts};
 use super::schema::failed;
 use crate::admission::{Ban, List, TooMany, Until};
@@ -26,12 +27,14 @@ pub(super) fn load(conn: &Connection, path: &Path, bouncer: &Bouncer) -> Result<
         (read, putting.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let indexed = read.and_then(|()| indexed(conn)).map_err(|error| failed(path, "read", error))?;
-    let Found { loaded, mut crowd, bad, ending } = found;
+    let Found { mut loaded, mut crowd, bad, ending } = found;
     complain(path, bad, refused)?;
-    if indexed != ending {
+    let are_whole = offence::are_whole(conn).map_err(|error| failed(path, "read", error))?;
+    if indexed != ending || !are_whole {
         let found = "its index and its table differ".to_owned();
         return Err(OpenError::Damaged { path: path.into(), found });
     }
+    loaded.offences = offence::load(conn, path).map_err(|error| failed(path, "read", error))?;
     crowd.settle();
     Ok((loaded, crowd))
 }
@@ -106,7 +109,8 @@ pub(super) fn count(conn: &Connection, path: &Path) -> Result<(Loaded, Crowd), O
                 row.get::<_, i64>(0).map(|count| usize::try_from(count).unwrap_or(0))
             })
         };
-        let loaded = Loaded { is_new: false, bans: rows(List::Bans)?, exemptions: rows(List::Exemptions)? };
+        let loaded =
+            Loaded { bans: rows(List::Bans)?, exemptions: rows(List::Exemptions)?, ..Loaded::default() };
         let mut crowd = Crowd::new(None);
         let mut texts = Texts::default();
         for list in List::ALL {
@@ -124,6 +128,7 @@ pub(super) fn count(conn: &Connection, path: &Path) -> Result<(Loaded, Crowd), O
         }
         crowd.settle();
         indexed(conn)?;
+        offence::are_whole(conn)?;
         Ok((loaded, crowd))
     };
     read().map_err(|error| failed(path, "read", error))

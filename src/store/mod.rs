@@ -12,6 +12,9 @@
 //! Table `bans`: `list` (`bans` or `exemptions`), `"as"`, `who`, `matching` (`search` or `full`, for patterns), `"by"`,
 //! `reason`, `at` and `until` in milliseconds since 1970, `until` null for infinity. A row that is no ban keeps the
 //! proxy from starting: a gap in the list would let somebody in.
+//!
+//! Table `offences`: what is remembered of those who were banned automatically: `"as"`, `who`, `count`, `until`,
+//! `ban_time` in milliseconds, and `evidence`, JSON that explains the last of their bans.
 
 mod change;
 mod crowd;
@@ -19,6 +22,7 @@ mod error;
 mod ledger;
 mod load;
 mod lock;
+mod offence;
 mod reader;
 mod row;
 mod schema;
@@ -28,18 +32,21 @@ mod writer;
 
 pub use change::{Change, Changed};
 pub use error::{ChangeError, OpenError, ReadError};
+pub use offence::{MAX_EVIDENCE, MAX_OFFENCES, Offence};
 pub use reader::{Filter, Reader};
 pub use row::BadRow;
 
+use crate::admission::Who;
 use crate::bouncer::Bouncer;
 use ledger::Ledger;
 use lock::Lock;
 use rusqlite::Connection;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tracing::error;
 use writer::{Order, Request, Writer};
 
@@ -51,11 +58,12 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     orders: mpsc::Sender<Order>,
     progress: Arc<AtomicU64>,
+    path: PathBuf,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What was found in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Loaded {
     /// There was no file; there is one now.
     pub is_new: bool,
@@ -63,6 +71,9 @@ pub struct Loaded {
     pub bans: usize,
     /// How many exemptions it holds.
     pub exemptions: usize,
+    /// What is remembered of those who were banned automatically, the latest end first, without their evidence. At most
+    /// [`MAX_OFFENCES`], and none when no lists follow the store.
+    pub offences: Vec<Offence>,
 }
 
 impl Store {
@@ -92,7 +103,7 @@ impl Store {
         };
         // Tables that are not as we know them show here, not at the first change.
         Ledger::new(&conn, bouncer.is_some()).map_err(|error| schema::failed(path, "use", error))?;
-        let progress = Arc::default();
+        let progress = Arc::<AtomicU64>::default();
         let writer =
             Writer { path: path.into(), conn, bouncer, crowd, progress: Arc::clone(&progress), lock };
         let (orders, waiting) = mpsc::channel(WAITING);
@@ -100,7 +111,7 @@ impl Store {
             thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(waiting)).map_err(
                 |source| OpenError::Files { action: "start the writer of", path: path.into(), source },
             )?;
-        let shared = Shared { orders, progress, writer: Mutex::new(Some(writer)) };
+        let shared = Shared { orders, progress, path: path.into(), writer: Mutex::new(Some(writer)) };
         Ok((Store(Arc::new(shared)), loaded))
     }
 
@@ -124,6 +135,26 @@ impl Store {
         let order = Order::Change(Request { changes, reply });
         self.0.orders.blocking_send(order).map_err(|_| ChangeError::Closed)?;
         answer.blocking_recv().map_err(|_| ChangeError::Closed)?
+    }
+
+    /// What is remembered of `who`, its evidence included. It is read beside the writer, so that
+    /// nobody waits here for a long import.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn offence(&self, who: Who) -> Result<Option<Offence>, ReadError> {
+        let path = self.0.path.clone();
+        let read = move || {
+            let reader = Reader::open(path).map_err(|error| ReadError::Open(Box::new(error)))?;
+            reader.offence(&who)
+        };
+        // Not served only when the runtime ends.
+        spawn_blocking(read).await.map_err(|_| ReadError::Closed)?
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.0.path
     }
 
     /// How many rows the request in hand has written so far.

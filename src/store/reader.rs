@@ -1,6 +1,7 @@
 //! Reads the file beside its writer, or without one: what the command line needs.
 
 use super::error::{OpenError, ReadError};
+use super::offence::{self, Offence};
 use super::row::{self, COLUMNS, RowError, Texts};
 use super::schema;
 use crate::admission::{As, Ban, List, Timestamp, Who};
@@ -91,6 +92,11 @@ impl Reader {
             row::ban(row, &mut Texts::default()).map(|(_, ban)| Some(ban))
         };
         read().map_err(|error| self.failed(error))
+    }
+
+    /// What is remembered of `who`, its evidence included.
+    pub fn offence(&self, who: &Who) -> Result<Option<Offence>, ReadError> {
+        offence::find(&self.conn, &self.path, who)
     }
 
     /// How many bans the filter wants, `skip` and `limit` aside.

@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// A row that is no ban: which one, and what is wrong with it.
+/// A row that is no ban, or no offence: which one, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRow {
-    /// The columns of its key: `list`, `as`, `who`.
+    /// The columns of its key: `list`, `as`, `who`. A row of the table of offences has `offences` for its list.
     pub key: [String; 3],
     /// What is wrong with it.
     pub problem: String,
@@ -42,26 +42,24 @@ pub(super) const COLUMNS: &str = r#"list, "as", who, matching, "by", reason, at,
 
 /// Reads a row of [`COLUMNS`].
 pub(super) fn ban(row: &Row<'_>, texts: &mut Texts) -> Result<(List, Ban), RowError> {
-    parse(row, texts).map_err(|problem| {
-        let column = |index| match row.get_ref(index) {
-            Ok(value) => {
-                value.as_bytes().map_or_else(|_| String::new(), |text| String::from_utf8_lossy(text).into())
-            }
-            Err(_) => String::new(),
-        };
-        RowError::Bad(BadRow { key: [column(0), column(1), column(2)], problem })
-    })
+    parse(row, texts)
+        .map_err(|problem| RowError::Bad(BadRow { key: [0, 1, 2].map(|index| shown(row, index)), problem }))
+}
+
+/// A column as an error shows it, whatever is in it.
+pub(super) fn shown(row: &Row<'_>, index: usize) -> String {
+    match row.get_ref(index) {
+        Ok(value) => {
+            value.as_bytes().map_or_else(|_| String::new(), |text| String::from_utf8_lossy(text).into())
+        }
+        Err(_) => String::new(),
+    }
 }
 
 fn parse(row: &Row<'_>, texts: &mut Texts) -> Result<(List, Ban), String> {
     let list: List = text(row, 0, "list")?.parse().map_err(|error| format!("list {error}"))?;
     let kind: As = text(row, 1, "as")?.parse().map_err(|error| format!("as {error}"))?;
-    let written = text(row, 2, "who")?;
-    let who = Who::new(kind, written, matching(row)?).map_err(|error| format!("who {error}"))?;
-    // Its key would not be found again.
-    if *key(&who) != *written {
-        return Err(format!("who is written otherwise: expected {:?}", Short(&key(&who))));
-    }
+    let who = who(kind, text(row, 2, "who")?, matching(row)?)?;
     if kind.is_pattern() && matching(row)?.is_none() {
         return Err("matching is null; expected search or full".to_owned());
     }
@@ -78,7 +76,17 @@ fn parse(row: &Row<'_>, texts: &mut Texts) -> Result<(List, Ban), String> {
     Ok((list, Ban { who, terms }))
 }
 
-fn text<'a>(row: &'a Row<'_>, index: usize, column: &str) -> Result<&'a str, String> {
+/// Reads the column `who`.
+pub(super) fn who(kind: As, written: &str, matching: Option<Match>) -> Result<Who, String> {
+    let who = Who::new(kind, written, matching).map_err(|error| format!("who {error}"))?;
+    // Its key would not be found again.
+    if *key(&who) != *written {
+        return Err(format!("who is written otherwise: expected {:?}", Short(&key(&who))));
+    }
+    Ok(who)
+}
+
+pub(super) fn text<'a>(row: &'a Row<'_>, index: usize, column: &str) -> Result<&'a str, String> {
     let value = row.get_ref(index).map_err(|error| format!("{column}: {error}"))?;
     value.as_str().map_err(|error| format!("{column} is no text: {error}"))
 }

@@ -34,6 +34,19 @@ pub(super) const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX bans_by_end ON bans (list, until) WHERE until IS NOT NULL;
     "#,
+    // What is remembered of those who were banned automatically. The index is for forgetting and for the start.
+    r#"
+    CREATE TABLE offences (
+        "as"     TEXT    NOT NULL,
+        who      TEXT    NOT NULL,
+        count    INTEGER NOT NULL,
+        until    INTEGER NOT NULL,
+        ban_time INTEGER NOT NULL,
+        evidence TEXT    NOT NULL DEFAULT '',
+        PRIMARY KEY ("as", who)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX offences_by_end ON offences (until);
+    "#,
 ];
 
 /// Creates the folder of a file, open to nobody else.
@@ -260,7 +273,7 @@ mod tests {
         std::fs::write(beside(&path, ".new"), "half").expect("a file");
         std::fs::write(beside(&path, ".new-journal"), "half").expect("a file");
         let (conn, is_new) = open_to_write(&path, STEPS).expect("a file");
-        assert!(is_new && user_version(&conn) == 1);
+        assert!(is_new && user_version(&conn) == known(STEPS));
     }
 
     #[test]
@@ -270,5 +283,12 @@ mod tests {
         let query = format!("EXPLAIN QUERY PLAN {}", super::super::ledger::ENDED);
         let plan = conn.query_row(&query, ("bans", 1_i64, 1_i64), |row| row.get::<_, String>(3));
         assert_eq!(plan.expect("a plan"), "SEARCH bans USING INDEX bans_by_end (list=? AND until<?)");
+        let query = format!("EXPLAIN QUERY PLAN {}", super::super::offence::FORGET);
+        let mut plan = conn.prepare(&query).expect("a plan");
+        let steps = plan.query_map((1_i64, 1_i64), |row| row.get::<_, String>(3)).expect("a plan");
+        let steps = steps.map(|step| step.expect("a step")).collect::<Vec<_>>();
+        let by_end = "SEARCH offences USING COVERING INDEX offences_by_end (until<?)".to_owned();
+        assert!(steps.contains(&by_end), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.contains("SCAN") || step.contains("TEMP")), "{steps:?}");
     }
 }

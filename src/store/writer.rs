@@ -51,7 +51,8 @@ impl Writer {
         match Ledger::new(&conn, bouncer.is_some()) {
             Ok(ledger) => {
                 let is_failing = false;
-                Desk { path: &path, conn: &conn, ledger, bouncer, crowd, progress, is_failing }.serve(orders);
+                let (path, conn) = (&path, &conn);
+                Desk { path, conn, ledger, bouncer, crowd, progress, is_failing }.serve(orders);
             }
             // The file was opened with these very statements; somebody has changed its tables since.
             Err(error) => error!(file = %path.display(), %error, "the store cannot be written"),
@@ -151,6 +152,7 @@ impl Desk<'_> {
             outcomes.push(outcome);
         }
         if !self.conn.is_autocommit() {
+            self.ledger.finish()?;
             self.conn.execute_batch("COMMIT")?;
         }
         Ok(outcomes)
@@ -162,7 +164,7 @@ impl Desk<'_> {
         for effect in done.effects {
             match effect {
                 Effect::Put(list, ban) => refused = bouncer.put(list, ban).err().or(refused),
-                Effect::Lift(list, who) => bouncer.remove(list, &who),
+                Effect::Remove(list, who) => bouncer.remove(list, &who),
             }
         }
         match refused {
@@ -181,6 +183,7 @@ impl Desk<'_> {
             error!(file = %self.path.display(), %error, "the store cannot be written");
         }
         self.crowd.roll_back(0);
+        self.ledger.roll_back();
         // SQLite may have done it already.
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")

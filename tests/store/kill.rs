@@ -26,7 +26,7 @@ fn a_ban_that_was_acknowledged_survives_kill_9() {
             assert_eq!(bouncer.admission().list(List::Bans).get(&ban.who).as_ref(), Some(ban));
         }
         for (thread, count) in acknowledged.into_iter().enumerate() {
-            let found = of_thread(&stored, thread);
+            let found = of_thread(&stored, &loaded.offences, thread);
             let whole = [count, count + 1].map(|count| after(round, thread, count));
             // The one request that was not acknowledged is there whole or not at all.
             assert!(
@@ -102,30 +102,46 @@ fn requests(round: u64, thread: usize) -> impl Iterator<Item = Vec<Change>> {
                 ban.terms.reason = number.to_string().into();
                 Change::Put(List::Bans, ban)
             })
+            .flat_map(|change| [with_its_offence(&change, number), Some(change)])
+            .flatten()
             .collect()
     })
 }
 
-/// What a thread's bans are after so many of its requests.
-fn after(round: u64, thread: usize, count: usize) -> BTreeMap<String, Terms> {
-    let mut bans = BTreeMap::new();
+/// Whoever is banned has offended, as many times as the request's number.
+fn with_its_offence(change: &Change, number: usize) -> Option<Change> {
+    let Change::Put(_, ban) = change else { return None };
+    Some(Change::Offend(offence(ban.who.clone(), u32::try_from(number).expect("small"), 0)))
+}
+
+/// Terms of bans, and counts of offences.
+type Kept = (BTreeMap<String, Terms>, BTreeMap<String, u32>);
+
+/// What a thread's bans and offences are after so many of its requests.
+fn after(round: u64, thread: usize, count: usize) -> Kept {
+    let (mut bans, mut offences) = Kept::default();
     for change in requests(round, thread).take(count).flatten() {
         match change {
             Change::Put(_, ban) => drop(bans.insert(ban.who.to_string(), ban.terms)),
-            Change::Remove(_, who) => drop(bans.remove(&who.to_string())),
+            Change::Offend(offence) => drop(offences.insert(offence.who.to_string(), offence.count)),
+            Change::Remove(_, who) => {
+                bans.remove(&who.to_string());
+                offences.remove(&who.to_string());
+            }
             other => panic!("{other:?}"),
         }
     }
-    bans
+    (bans, offences)
 }
 
-fn of_thread(stored: &[Ban], thread: usize) -> BTreeMap<String, Terms> {
-    let is_its = |name: &String| name.starts_with(&format!("{thread}-"));
-    stored
-        .iter()
-        .map(|ban| (ban.who.to_string(), ban.terms.clone()))
-        .filter(|(name, _)| is_its(name))
-        .collect()
+fn of_thread(bans: &[Ban], offences: &[Offence], thread: usize) -> Kept {
+    let is_its = |who: &Who| who.to_string().starts_with(&format!("{thread}-"));
+    let bans = bans.iter().filter(|ban| is_its(&ban.who));
+    let offences = offences.iter().filter(|offence| is_its(&offence.who));
+    (
+        bans.map(|ban| (ban.who.to_string(), ban.terms.clone())).collect(),
+        offences.map(|offence| (offence.who.to_string(), offence.count)).collect(),
+    )
 }
 
 const PATH: &str = "MQTT_BOUNCER_TEST_STORE";

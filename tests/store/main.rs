@@ -6,15 +6,17 @@ mod changes;
 mod damage;
 mod kill;
 mod model;
+mod offences;
 mod reading;
 mod together;
 
 use mqtt_bouncer::admission::{As, Ban, List, Match, Terms, Timestamp, Until, Who};
 use mqtt_bouncer::bouncer::Bouncer;
 use mqtt_bouncer::clock::Clock;
-use mqtt_bouncer::store::{Filter, Loaded, Reader, Store};
+use mqtt_bouncer::store::{Filter, Loaded, Offence, Reader, Store};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Duration;
 use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -78,6 +80,17 @@ fn forever(name: &str) -> Ban {
 
 fn until(name: &str, millis: i64) -> Ban {
     ban(client(name), Until::Moment(Timestamp::from_millis(millis)))
+}
+
+fn offence(who: Who, count: u32, until: i64) -> Offence {
+    let until = Timestamp::from_millis(until);
+    let evidence = format!(r#"{{"count":{count}}}"#);
+    Offence { who, count, until, ban_time: Duration::from_mins(5), evidence }
+}
+
+/// As the start of the store tells it.
+fn without_evidence(offence: Offence) -> Offence {
+    Offence { evidence: String::new(), ..offence }
 }
 
 fn names(bans: &[Ban]) -> Vec<String> {

@@ -5,48 +5,88 @@ use mqtt_bouncer::store::{Change, ChangeError, Changed};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
-type Model = HashMap<(List, Who), Terms>;
+#[derive(Clone, Default)]
+struct Model {
+    bans: HashMap<(List, Who), Terms>,
+    offences: HashMap<Who, Offence>,
+}
+
+impl Model {
+    fn lift(&mut self, key: &(List, Who)) {
+        if self.bans.remove(key).is_some() && key.0 == List::Bans {
+            self.offences.remove(&key.1);
+        }
+    }
+}
 
 /// The same, without disk.
 fn make(model: &mut Model, changes: &[Change]) -> Option<Changed> {
     let mut done = Changed::default();
-    let mut put =
-        |model: &mut Model, list, ban: &Ban| match model.insert((list, ban.who.clone()), ban.terms.clone()) {
-            None => done.added += 1,
-            Some(_) => done.changed += 1,
-        };
-    let mut removed = 0;
+    let mut put = |model: &mut Model, list, ban: &Ban| match model
+        .bans
+        .insert((list, ban.who.clone()), ban.terms.clone())
+    {
+        None => done.added += 1,
+        Some(_) => done.changed += 1,
+    };
+    let (mut removed, mut forgotten) = (0, 0);
     for change in changes {
-        let before = model.len();
+        let (bans, offences) = (model.bans.len(), model.offences.len());
         match change {
             Change::Put(list, ban) => put(model, *list, ban),
             Change::Add(list, ban, now) => {
-                if model.get(&(*list, ban.who.clone())).is_some_and(|terms| terms.is_active(*now)) {
+                if model.bans.get(&(*list, ban.who.clone())).is_some_and(|terms| terms.is_active(*now)) {
                     return None;
                 }
                 put(model, *list, ban);
             }
-            Change::Remove(list, who) => drop(model.remove(&(*list, who.clone()))),
-            Change::Clear(list) => model.retain(|key, _| key.0 != *list),
+            Change::Remove(list, who) => model.lift(&(*list, who.clone())),
+            Change::Clear(list) => {
+                let keys: Vec<_> = model.bans.keys().filter(|key| key.0 == *list).cloned().collect();
+                for key in &keys {
+                    model.lift(key);
+                }
+            }
             Change::RemoveEnded { list, by, limit } => {
                 let mut ended: Vec<_> = model
+                    .bans
                     .iter()
                     .filter(|(key, terms)| key.0 == *list && terms.until <= Until::Moment(*by))
                     .map(|(key, terms)| (terms.until, key.1.kind().as_str(), key.1.to_string(), key.clone()))
                     .collect();
                 ended.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
                 for (.., key) in ended.into_iter().take(*limit) {
-                    model.remove(&key);
+                    model.bans.remove(&key);
+                }
+            }
+            Change::Offend(offence) => {
+                drop(model.offences.insert(offence.who.clone(), offence.clone()));
+            }
+            Change::Absolve(who) => drop(model.offences.remove(who)),
+            Change::ForgetOffences { by, limit } => {
+                let mut ended = model.offences.values().filter(|offence| offence.until <= *by).collect();
+                sort(&mut ended);
+                let ended: Vec<_> =
+                    ended.into_iter().take(*limit).map(|offence| offence.who.clone()).collect();
+                for who in &ended {
+                    model.offences.remove(who);
                 }
             }
         }
-        removed += before.saturating_sub(model.len());
+        removed += bans.saturating_sub(model.bans.len());
+        forgotten += offences.saturating_sub(model.offences.len());
     }
-    Some(Changed { removed, ..done })
+    Some(Changed { removed, forgotten, ..done })
+}
+
+/// The oldest first.
+fn sort(offences: &mut Vec<&Offence>) {
+    offences.sort_by_key(|offence| (offence.until, offence.who.kind().as_str(), offence.who.to_string()));
 }
 
 fn sorted(model: &Model, list: List) -> Vec<Ban> {
     let mut bans: Vec<_> = model
+        .bans
         .iter()
         .filter(|(key, _)| key.0 == list)
         .map(|(key, terms)| Ban { who: key.1.clone(), terms: terms.clone() })
@@ -65,6 +105,10 @@ fn check(home: &Home, bouncer: &Bouncer, model: &Model) {
             assert_eq!(&found, ban);
         }
     }
+    let reader = home.reader();
+    for who in all_who() {
+        assert_eq!(reader.offence(&who).expect("readable").as_ref(), model.offences.get(&who));
+    }
 }
 
 fn any_list() -> impl Strategy<Value = List> {
@@ -72,7 +116,11 @@ fn any_list() -> impl Strategy<Value = List> {
 }
 
 fn any_who() -> impl Strategy<Value = Who> {
-    prop::sample::select(vec![
+    prop::sample::select(all_who())
+}
+
+fn all_who() -> Vec<Who> {
+    vec![
         client("a"),
         client("b"),
         client("A"),
@@ -85,7 +133,7 @@ fn any_who() -> impl Strategy<Value = Who> {
         who(As::ClientIdRe, "[a-z]"),
         who(As::UsernameRe, "(?=a)b"),
         full(As::PeerHostRe, "10.*"),
-    ])
+    ]
 }
 
 fn any_moment() -> impl Strategy<Value = Timestamp> {
@@ -100,6 +148,10 @@ fn any_ban() -> impl Strategy<Value = Ban> {
     })
 }
 
+fn any_offence() -> impl Strategy<Value = Offence> {
+    (any_who(), any::<u32>(), 0_i64..20).prop_map(|(who, count, until)| offence(who, count, until))
+}
+
 fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         5 => (any_list(), any_ban()).prop_map(|(list, ban)| Change::Put(list, ban)),
@@ -108,6 +160,9 @@ fn any_change() -> impl Strategy<Value = Change> {
         1 => any_list().prop_map(Change::Clear),
         2 => (any_list(), any_moment(), 0_usize..4)
             .prop_map(|(list, by, limit)| Change::RemoveEnded { list, by, limit }),
+        5 => any_offence().prop_map(Change::Offend),
+        1 => any_who().prop_map(Change::Absolve),
+        1 => (any_moment(), 0_usize..4).prop_map(|(by, limit)| Change::ForgetOffences { by, limit }),
     ]
 }
 
@@ -120,7 +175,7 @@ proptest! {
         later in prop::collection::vec(any_change(), 1..6),
     ) {
         let home = Home::new();
-        let mut model = Model::new();
+        let mut model = Model::default();
         let (store, bouncer, _) = home.open();
         for changes in requests {
             make_both(&store, &mut model, changes);
@@ -128,7 +183,11 @@ proptest! {
         }
         store.close();
         let (store, bouncer, loaded) = home.open();
-        prop_assert_eq!(loaded.bans + loaded.exemptions, model.len());
+        prop_assert_eq!(loaded.bans + loaded.exemptions, model.bans.len());
+        let mut offences = model.offences.values().collect();
+        sort(&mut offences);
+        let latest_first = offences.into_iter().rev().cloned().map(without_evidence);
+        prop_assert_eq!(loaded.offences, latest_first.collect::<Vec<_>>());
         check(&home, &bouncer, &model);
         make_both(&store, &mut model, later);
         check(&home, &bouncer, &model);
