@@ -58,7 +58,8 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     orders: mpsc::Sender<Order>,
     progress: Arc<AtomicU64>,
-    path: PathBuf,
+    /// None where there is no file.
+    path: Option<PathBuf>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -88,12 +89,24 @@ impl Store {
         schema::create_folder(path)?;
         let lock = Lock::take(path)?;
         let (conn, is_new) = schema::open_to_write(path, schema::STEPS)?;
-        Store::start(path, lock, conn, bouncer).map(|(store, loaded)| (store, Loaded { is_new, ..loaded }))
+        Store::start(path, Some(lock), conn, bouncer)
+            .map(|(store, loaded)| (store, Loaded { is_new, ..loaded }))
     }
 
+    /// A store without a file: `bouncer` follows every change as it does otherwise, and nothing outlives the store.
+    ///
+    /// # Errors
+    /// There is no memory, or no thread.
+    pub fn in_memory(bouncer: Bouncer) -> Result<Store, OpenError> {
+        let path = Path::new(IN_MEMORY);
+        let conn = schema::open_in_memory(path, schema::STEPS)?;
+        Store::start(path, None, conn, Some(bouncer)).map(|(store, _)| store)
+    }
+
+    /// Without a lock there is no file, and `path` is only what errors call it.
     fn start(
         path: &Path,
-        lock: Lock,
+        lock: Option<Lock>,
         conn: Connection,
         bouncer: Option<Bouncer>,
     ) -> Result<(Store, Loaded), OpenError> {
@@ -104,6 +117,7 @@ impl Store {
         // Tables that are not as we know them show here, not at the first change.
         Ledger::new(&conn, bouncer.is_some()).map_err(|error| schema::failed(path, "use", error))?;
         let progress = Arc::<AtomicU64>::default();
+        let file = lock.is_some().then(|| path.to_owned());
         let writer =
             Writer { path: path.into(), conn, bouncer, crowd, progress: Arc::clone(&progress), lock };
         let (orders, waiting) = mpsc::channel(WAITING);
@@ -111,7 +125,7 @@ impl Store {
             thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(waiting)).map_err(
                 |source| OpenError::Files { action: "start the writer of", path: path.into(), source },
             )?;
-        let shared = Shared { orders, progress, path: path.into(), writer: Mutex::new(Some(writer)) };
+        let shared = Shared { orders, progress, path: file, writer: Mutex::new(Some(writer)) };
         Ok((Store(Arc::new(shared)), loaded))
     }
 
@@ -137,13 +151,13 @@ impl Store {
         answer.blocking_recv().map_err(|_| ChangeError::Closed)?
     }
 
-    /// What is remembered of `who`, its evidence included. It is read beside the writer, so that
+    /// What is remembered of `who`, its evidence included. Where there is a file it is read beside the writer, so that
     /// nobody waits here for a long import.
     ///
     /// # Errors
     /// It cannot be read.
     pub async fn offence(&self, who: Who) -> Result<Option<Offence>, ReadError> {
-        let path = self.0.path.clone();
+        let Some(path) = self.0.path.clone() else { return self.offence_in_memory(who).await };
         let read = move || {
             let reader = Reader::open(path).map_err(|error| ReadError::Open(Box::new(error)))?;
             reader.offence(&who)
@@ -152,9 +166,15 @@ impl Store {
         spawn_blocking(read).await.map_err(|_| ReadError::Closed)?
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.0.path
+    async fn offence_in_memory(&self, who: Who) -> Result<Option<Offence>, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.orders.send(Order::Tell(who, reply)).await.map_err(|_| ReadError::Closed)?;
+        answer.await.map_err(|_| ReadError::Closed)?
+    }
+
+    /// The file; `None` for a store in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
     }
 
     /// How many rows the request in hand has written so far.
@@ -175,6 +195,9 @@ impl Store {
         }
     }
 }
+
+/// What errors call a store without a file.
+const IN_MEMORY: &str = ":memory:";
 
 /// How many requests may wait for the writer before those who ask have to wait.
 const WAITING: usize = 1_024;

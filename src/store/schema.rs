@@ -78,6 +78,17 @@ pub(super) fn open_to_write(path: &Path, steps: &[&str]) -> Result<(Connection, 
     Ok((conn, is_new))
 }
 
+/// Makes a database in memory, which is gone with its connection.
+pub(super) fn open_in_memory(path: &Path, steps: &[&str]) -> Result<Connection, OpenError> {
+    let make = || {
+        let conn = Connection::open_in_memory()?;
+        conn.pragma_update(None, "temp_store", "MEMORY")?;
+        migrate(&conn, 0, steps)?;
+        Ok(conn)
+    };
+    make().map_err(|error| failed(path, "make", error))
+}
+
 /// Opens the file for somebody who only reads, whether it has a writer or not.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     if is_absent(path)? {

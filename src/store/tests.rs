@@ -27,7 +27,8 @@ impl Desk {
         let (_, crowd) = load::load(&conn, &path, &bouncer).expect("loaded");
         let (orders, waiting) = mpsc::channel(64);
         let bouncer_too = Some(bouncer.clone());
-        let writer = Writer { path, conn, bouncer: bouncer_too, crowd, progress: Arc::default(), lock };
+        let (progress, lock) = (Arc::default(), Some(lock));
+        let writer = Writer { path, conn, bouncer: bouncer_too, crowd, progress, lock };
         Desk { folder, bouncer, writer, orders, waiting }
     }
 
@@ -134,7 +135,7 @@ fn when_there_is_room_again_changes_go_on() {
     let lock = Lock::take(&path).expect("the lock");
     let (conn, _) = schema::open_to_write(&path, schema::STEPS).expect("a file");
     conn.pragma_update(None, "max_page_count", 20).expect("set");
-    let (store, _) = Store::start(&path, lock, conn, None).expect("a store");
+    let (store, _) = Store::start(&path, Some(lock), conn, None).expect("a store");
     let large = |name: &str| add(As::ClientId, &name.repeat(30_000));
     store.change_blocking(vec![large("a")]).expect("room for one");
     for _ in 0..3 {

@@ -3,10 +3,11 @@
 
 use super::change::{Change, Changed};
 use super::crowd::Crowd;
-use super::error::ChangeError;
+use super::error::{ChangeError, ReadError};
 use super::ledger::{Done, Effect, Failure, Ledger};
 use super::lock::Lock;
-use crate::admission::TooMany;
+use super::offence::{self, Offence};
+use crate::admission::{TooMany, Who};
 use crate::bouncer::Bouncer;
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ use tracing::{error, info, warn};
 #[derive(Debug)]
 pub(super) enum Order {
     Change(Request),
+    /// Tell what is remembered of somebody, once the changes that came before are made.
+    Tell(Who, oneshot::Sender<Result<Option<Offence>, ReadError>>),
     /// Do what waits, then end.
     Close,
 }
@@ -40,8 +43,8 @@ pub(super) struct Writer {
     pub(super) bouncer: Option<Bouncer>,
     pub(super) crowd: Crowd,
     pub(super) progress: Arc<AtomicU64>,
-    /// Let go of last: when the connection is closed.
-    pub(super) lock: Lock,
+    /// Let go of last: when the connection is closed. None where there is no file.
+    pub(super) lock: Option<Lock>,
 }
 
 impl Writer {
@@ -80,7 +83,7 @@ struct Desk<'c> {
 impl Desk<'_> {
     fn serve(&mut self, mut orders: mpsc::Receiver<Order>) {
         while let Some(first) = orders.blocking_recv() {
-            let mut group = Vec::new();
+            let (mut group, mut asked) = (Vec::new(), Vec::new());
             let mut size = 0;
             let mut next = Some(first);
             while let Some(order) = next {
@@ -89,12 +92,16 @@ impl Desk<'_> {
                         size += weight(&request.changes);
                         group.push(request);
                     }
+                    Order::Tell(who, reply) => asked.push((who, reply)),
                     Order::Close => orders.close(),
                 }
                 next = if size < GROUP { orders.try_recv().ok() } else { None };
             }
             if !group.is_empty() {
                 self.commit(group, size);
+            }
+            for (who, reply) in asked {
+                let _ = reply.send(offence::find(self.conn, self.path, &who));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is remembered of those who were banned automatically.
+//! What is remembered of those who were banned automatically, and the store in memory.
 
 use super::*;
 use mqtt_bouncer::store::{Change, ChangeError, Changed, MAX_EVIDENCE, MAX_OFFENCES, OpenError, ReadError};
@@ -84,7 +84,7 @@ fn offences_come_back_as_they_were() {
 async fn whoever_asks_the_store_gets_the_last_that_was_acknowledged() {
     let home = Home::new();
     let (store, _, _) = home.open();
-    assert_eq!(store.path(), home.path());
+    assert_eq!(store.path(), Some(&*home.path()));
     for count in [1, 2] {
         let offence = offence(client("c"), count, 10);
         store.change(vec![Change::Offend(offence.clone())]).await.expect("written");
@@ -211,6 +211,31 @@ fn a_row_that_is_no_offence_is_passed_over_and_named_when_it_is_asked_for() {
     assert_eq!(loaded.offences, [without_evidence(offence(client("good"), 1, 10))]);
     change(&store, [Change::Offend(offence(client("bad"), 1, 10))]);
     assert!(remembered(&home, "bad").is_some());
+}
+
+#[tokio::test]
+async fn a_store_without_a_file_does_the_same_until_it_ends() {
+    let bouncer = Bouncer::new(Clock::manual(NOW));
+    let store = Store::in_memory(bouncer.clone()).expect("a store");
+    assert_eq!(store.path(), None);
+    let changed = store.change(["a", "b"].map(banned).concat()).await.expect("written");
+    assert_eq!(changed, Changed { added: 2, ..Changed::default() });
+    let refused =
+        vec![Change::Clear(List::Bans), Change::Put(List::Bans, forever("c")), banned("c")[1].clone()];
+    let refused = [refused, vec![Change::Add(List::Bans, forever("c"), NOW)]].concat();
+    store.change(refused).await.expect_err("it exists");
+    assert_eq!(bouncer.count(List::Bans, As::ClientId), 2);
+    assert_eq!(store.offence(client("a")).await.expect("readable"), Some(offence(client("a"), 1, 10)));
+    store.change(vec![Change::Remove(List::Bans, client("a"))]).await.expect("written");
+    assert_eq!(store.offence(client("a")).await.expect("readable"), None);
+    assert_eq!(bouncer.count(List::Bans, As::ClientId), 1);
+
+    let other = store.clone();
+    tokio::task::spawn_blocking(move || store.close()).await.expect("closed");
+    let error = other.offence(client("b")).await.expect_err("closed");
+    assert!(matches!(error, ReadError::Closed), "{error}");
+    let again = Store::in_memory(Bouncer::default()).expect("a store");
+    assert_eq!(again.offence(client("b")).await.expect("readable"), None);
 }
 
 #[tokio::test]
