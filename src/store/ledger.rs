@@ -37,6 +37,8 @@ pub(super) struct Done {
 pub(super) enum Effect {
     Put(List, Ban),
     Remove(List, Who),
+    /// The same; the ban was there, and somebody has lifted it.
+    Lift(List, Who),
 }
 
 /// Why a request was not written.
@@ -163,7 +165,8 @@ impl<'c> Ledger<'c> {
             done.changed.forgotten += self.offences.remove(who)?;
         }
         if self.is_followed {
-            done.effects.push(Effect::Remove(list, who.clone()));
+            let effect = if removed > 0 { Effect::Lift } else { Effect::Remove };
+            done.effects.push(effect(list, who.clone()));
         }
         done.changed.removed += removed;
         crowd.forget(list, kind, &key);
@@ -175,7 +178,7 @@ impl<'c> Ledger<'c> {
             let mut texts = Texts::default();
             let mut rows = self.all.query([list.as_str()])?;
             while let Some(row) = rows.next()? {
-                done.effects.extend(removed(row, &mut texts)?.map(|who| Effect::Remove(list, who)));
+                done.effects.extend(removed(row, &mut texts)?.map(|who| Effect::Lift(list, who)));
             }
         }
         if list == List::Bans {

@@ -20,6 +20,7 @@ mod change;
 mod crowd;
 mod error;
 mod ledger;
+mod lift;
 mod load;
 mod lock;
 mod offence;
@@ -39,6 +40,7 @@ pub use row::BadRow;
 use crate::admission::Who;
 use crate::bouncer::Bouncer;
 use ledger::Ledger;
+use lift::OnLift;
 use lock::Lock;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
@@ -58,6 +60,7 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     orders: mpsc::Sender<Order>,
     progress: Arc<AtomicU64>,
+    on_lift: OnLift,
     /// None where there is no file.
     path: Option<PathBuf>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -116,16 +119,23 @@ impl Store {
         };
         // Tables that are not as we know them show here, not at the first change.
         Ledger::new(&conn, bouncer.is_some()).map_err(|error| schema::failed(path, "use", error))?;
-        let progress = Arc::<AtomicU64>::default();
+        let (progress, on_lift) = (Arc::<AtomicU64>::default(), OnLift::default());
         let file = lock.is_some().then(|| path.to_owned());
-        let writer =
-            Writer { path: path.into(), conn, bouncer, crowd, progress: Arc::clone(&progress), lock };
+        let writer = Writer {
+            path: path.into(),
+            conn,
+            bouncer,
+            crowd,
+            progress: Arc::clone(&progress),
+            on_lift: on_lift.clone(),
+            lock,
+        };
         let (orders, waiting) = mpsc::channel(WAITING);
         let writer =
             thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(waiting)).map_err(
                 |source| OpenError::Files { action: "start the writer of", path: path.into(), source },
             )?;
-        let shared = Shared { orders, progress, path: file, writer: Mutex::new(Some(writer)) };
+        let shared = Shared { orders, progress, on_lift, path: file, writer: Mutex::new(Some(writer)) };
         Ok((Store(Arc::new(shared)), loaded))
     }
 
@@ -170,6 +180,15 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.0.orders.send(Order::Tell(who, reply)).await.map_err(|_| ReadError::Closed)?;
         answer.await.map_err(|_| ReadError::Closed)?
+    }
+
+    /// Has `hook` called for each ban that a [`Change::Remove`] or [`Change::Clear`] takes off the bans, when that is on
+    /// disk and in force and before it is acknowledged. Bans that are forgotten because they have ended are not told,
+    /// nor is anything when no lists follow the store. It takes the place of the hook before.
+    ///
+    /// The writer calls it and waits for it: it has to be quick, and must not ask the store.
+    pub fn on_lift(&self, hook: impl Fn(&Who) + Send + Sync + 'static) {
+        self.0.on_lift.set(Arc::new(hook));
     }
 
     /// The file; `None` for a store in memory.

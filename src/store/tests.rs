@@ -27,8 +27,8 @@ impl Desk {
         let (_, crowd) = load::load(&conn, &path, &bouncer).expect("loaded");
         let (orders, waiting) = mpsc::channel(64);
         let bouncer_too = Some(bouncer.clone());
-        let (progress, lock) = (Arc::default(), Some(lock));
-        let writer = Writer { path, conn, bouncer: bouncer_too, crowd, progress, lock };
+        let (progress, on_lift, lock) = (Arc::default(), OnLift::default(), Some(lock));
+        let writer = Writer { path, conn, bouncer: bouncer_too, crowd, progress, on_lift, lock };
         Desk { folder, bouncer, writer, orders, waiting }
     }
 

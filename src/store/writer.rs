@@ -5,9 +5,10 @@ use super::change::{Change, Changed};
 use super::crowd::Crowd;
 use super::error::{ChangeError, ReadError};
 use super::ledger::{Done, Effect, Failure, Ledger};
+use super::lift::OnLift;
 use super::lock::Lock;
 use super::offence::{self, Offence};
-use crate::admission::{TooMany, Who};
+use crate::admission::{List, TooMany, Who};
 use crate::bouncer::Bouncer;
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ pub(super) struct Writer {
     pub(super) bouncer: Option<Bouncer>,
     pub(super) crowd: Crowd,
     pub(super) progress: Arc<AtomicU64>,
+    pub(super) on_lift: OnLift,
     /// Let go of last: when the connection is closed. None where there is no file.
     pub(super) lock: Option<Lock>,
 }
@@ -50,12 +52,12 @@ pub(super) struct Writer {
 impl Writer {
     /// Serves until every handle is gone, or one of them says so.
     pub(super) fn run(self, orders: mpsc::Receiver<Order>) {
-        let Writer { path, conn, bouncer, crowd, progress, lock } = self;
+        let Writer { path, conn, bouncer, crowd, progress, on_lift, lock } = self;
         match Ledger::new(&conn, bouncer.is_some()) {
             Ok(ledger) => {
                 let is_failing = false;
                 let (path, conn) = (&path, &conn);
-                Desk { path, conn, ledger, bouncer, crowd, progress, is_failing }.serve(orders);
+                Desk { path, conn, ledger, bouncer, crowd, progress, on_lift, is_failing }.serve(orders);
             }
             // The file was opened with these very statements; somebody has changed its tables since.
             Err(error) => error!(file = %path.display(), %error, "the store cannot be written"),
@@ -76,6 +78,7 @@ struct Desk<'c> {
     bouncer: Option<Bouncer>,
     crowd: Crowd,
     progress: Arc<AtomicU64>,
+    on_lift: OnLift,
     /// The last transaction could not be written. Said once, not for each of them.
     is_failing: bool,
 }
@@ -168,10 +171,17 @@ impl Desk<'_> {
     fn put_in_force(&self, done: Done) -> Result<Changed, ChangeError> {
         let Some(bouncer) = &self.bouncer else { return Ok(done.changed) };
         let mut refused: Option<TooMany> = None;
+        let on_lift = self.on_lift.hook();
         for effect in done.effects {
             match effect {
                 Effect::Put(list, ban) => refused = bouncer.put(list, ban).err().or(refused),
                 Effect::Remove(list, who) => bouncer.remove(list, &who),
+                Effect::Lift(list, who) => {
+                    bouncer.remove(list, &who);
+                    if let Some(on_lift) = on_lift.as_ref().filter(|_| list == List::Bans) {
+                        on_lift(&who);
+                    }
+                }
             }
         }
         match refused {

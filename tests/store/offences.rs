@@ -1,8 +1,9 @@
-//! What is remembered of those who were banned automatically, and the store in memory.
+//! What is remembered of those who were banned automatically, the store in memory, and who is told of lifts.
 
 use super::*;
 use mqtt_bouncer::store::{Change, ChangeError, Changed, MAX_EVIDENCE, MAX_OFFENCES, OpenError, ReadError};
 use rusqlite::Connection;
+use std::sync::{Arc, Mutex};
 
 /// As version 1 made it.
 const VERSION_1: &str = r#"
@@ -42,6 +43,18 @@ fn remembered(home: &Home, name: &str) -> Option<Offence> {
 
 fn forgotten(forgotten: usize) -> Changed {
     Changed { forgotten, ..Changed::default() }
+}
+
+/// The names that the hook was told.
+fn told(store: &Store) -> Arc<Mutex<Vec<String>>> {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let names = Arc::clone(&told);
+    store.on_lift(move |who| names.lock().expect("not poisoned").push(who.to_string()));
+    told
+}
+
+fn taken(told: &Mutex<Vec<String>>) -> Vec<String> {
+    std::mem::take(&mut told.lock().expect("not poisoned"))
 }
 
 #[test]
@@ -213,11 +226,38 @@ fn a_row_that_is_no_offence_is_passed_over_and_named_when_it_is_asked_for() {
     assert!(remembered(&home, "bad").is_some());
 }
 
+#[test]
+fn lifts_by_hand_are_told_when_they_are_in_force() {
+    let home = Home::new();
+    let (store, bouncer, _) = home.open();
+    change(&store, ["a", "b", "c", "d"].map(banned).concat());
+    let listed = Arc::<Mutex<Vec<bool>>>::default();
+    let seen = Arc::clone(&listed);
+    store.on_lift(move |who| {
+        seen.lock().expect("not poisoned").push(bouncer.admission().list(List::Bans).get(who).is_some());
+    });
+    change(&store, [Change::Remove(List::Bans, client("d"))]);
+    assert_eq!(*listed.lock().expect("not poisoned"), [false]);
+
+    let told = told(&store);
+    change(&store, [Change::Put(List::Bans, until("c", 5)), Change::Put(List::Exemptions, forever("a"))]);
+    change(&store, [Change::RemoveEnded { list: List::Bans, by: NOW, limit: 9 }]);
+    change(&store, [Change::Remove(List::Bans, client("c")), Change::Clear(List::Exemptions)]);
+    let refused = vec![Change::Remove(List::Bans, client("a")), Change::Add(List::Bans, forever("b"), NOW)];
+    store.change_blocking(refused).expect_err("it exists");
+    assert!(taken(&told).is_empty(), "nothing was lifted by hand");
+    change(&store, [Change::Remove(List::Bans, client("a"))]);
+    assert_eq!(taken(&told), ["a"]);
+    change(&store, [Change::Clear(List::Bans)]);
+    assert_eq!(taken(&told), ["b"]);
+}
+
 #[tokio::test]
 async fn a_store_without_a_file_does_the_same_until_it_ends() {
     let bouncer = Bouncer::new(Clock::manual(NOW));
     let store = Store::in_memory(bouncer.clone()).expect("a store");
     assert_eq!(store.path(), None);
+    let told = told(&store);
     let changed = store.change(["a", "b"].map(banned).concat()).await.expect("written");
     assert_eq!(changed, Changed { added: 2, ..Changed::default() });
     let refused =
@@ -228,7 +268,7 @@ async fn a_store_without_a_file_does_the_same_until_it_ends() {
     assert_eq!(store.offence(client("a")).await.expect("readable"), Some(offence(client("a"), 1, 10)));
     store.change(vec![Change::Remove(List::Bans, client("a"))]).await.expect("written");
     assert_eq!(store.offence(client("a")).await.expect("readable"), None);
-    assert_eq!(bouncer.count(List::Bans, As::ClientId), 1);
+    assert_eq!((bouncer.count(List::Bans, As::ClientId), taken(&told)), (1, vec!["a".to_owned()]));
 
     let other = store.clone();
     tokio::task::spawn_blocking(move || store.close()).await.expect("closed");
