@@ -13,6 +13,8 @@ pub struct CleanupSettings {
     pub period: Duration,
     /// How long a ban is kept after its end; zero is EMQX's way, a week TBMQ's.
     pub ttl: Duration,
+    /// How long it is remembered after an automatic ban's end that there was one.
+    pub offences: Duration,
 }
 
 /// Follows both clocks, and says what may be forgotten.

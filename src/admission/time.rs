@@ -39,6 +39,12 @@ impl Timestamp {
         self.0
     }
 
+    /// This moment and so much earlier; stops at the beginning of time.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// This moment and so much later; stops at the end of time.
     #[must_use]
     pub fn after(self, duration: Duration) -> Timestamp {

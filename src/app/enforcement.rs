@@ -1,12 +1,13 @@
 //! What becomes of a finding: it is logged, kept, remembered for whoever asks. Its ban is in force already.
 
-use crate::admission::detection::Finding;
-use crate::admission::{List, Timestamp};
+use crate::admission::detection::{Detected, Finding};
+use crate::admission::{List, Until};
 use crate::bouncer::Bouncer;
 use crate::findings::Findings;
 use crate::net::stop::Stop;
-use crate::store::{Change, Store};
+use crate::store::{Change, MAX_EVIDENCE, Offence, Store};
 use crate::telemetry::Chain;
+use serde_json::Value;
 use tracing::{error, warn};
 
 /// Follows the findings of `bouncer` until `stop` is raised and all that were there by then are written.
@@ -25,8 +26,8 @@ pub(super) async fn follow(bouncer: Bouncer, findings: Findings, store: Option<S
         }
         let mut changes = Vec::new();
         for (finding, at) in batch.drain(..) {
-            findings.note(&finding, at);
-            changes.extend(change(&bouncer, finding, at));
+            let told = findings.note(&finding, at);
+            changes.extend(changes_of(&bouncer, finding, &told));
         }
         let Some(store) = store.as_ref().filter(|_| !changes.is_empty()) else { continue };
         if let Err(cause) = store.change(changes).await {
@@ -39,13 +40,24 @@ pub(super) async fn follow(bouncer: Bouncer, findings: Findings, store: Option<S
 const AT_ONCE: usize = 256;
 
 /// What the store is to keep of a finding. A ban that ends sooner than one that is there changes nothing.
-fn change(bouncer: &Bouncer, finding: Finding, _at: Timestamp) -> Option<Change> {
+fn changes_of(bouncer: &Bouncer, finding: Finding, told: &Value) -> Vec<Change> {
     match finding {
         Finding::Detected(detected) if !detected.is_shadow => {
-            let there = bouncer.admission().list(List::Bans).get(&detected.ban.who);
-            let is_in_force = there.is_none_or(|ban| ban.terms.until <= detected.ban.terms.until);
-            is_in_force.then_some(Change::Put(List::Bans, detected.ban))
+            let Detected { ban, ban_time, offence, .. } = *detected;
+            let there = bouncer.admission().list(List::Bans).get(&ban.who);
+            let until = match ban.terms.until {
+                Until::Moment(until) if there.is_none_or(|there| there.terms.until <= ban.terms.until) => {
+                    until
+                }
+                Until::Moment(_) | Until::Infinity => return Vec::new(),
+            };
+            let mut evidence = told.to_string();
+            if evidence.len() > MAX_EVIDENCE {
+                evidence.clear();
+            }
+            let offence = Offence { who: ban.who.clone(), count: offence, until, ban_time, evidence };
+            vec![Change::Put(List::Bans, ban), Change::Offend(offence)]
         }
-        Finding::Detected(_) | Finding::Duplicates(_) => None,
+        Finding::Detected(_) | Finding::Duplicates(_) => Vec::new(),
     }
 }

@@ -1,18 +1,20 @@
 //! What outlives the process: the store with its first filling and its cleaning, and the socket of the command line.
 
 use crate::admin::{Admin, Socket, SocketError};
-use crate::admission::detection::Moment;
+use crate::admission::detection::{self, Moment};
 use crate::admission::{List, Timestamp};
 use crate::bouncer::Bouncer;
 use crate::cleanup::{Cleanup, CleanupSettings, Due, Reading};
+use crate::config::Config;
 use crate::exchange::{self, Format, ReadOptions};
 use crate::findings::Findings;
 use crate::net::stop::Stop;
-use crate::store::{Change, ChangeError, OpenError, Store};
+use crate::store::{Change, ChangeError, Offence, OpenError, Store};
 use crate::telemetry::Chain;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -45,39 +47,30 @@ pub const STORE_FILE: &str = "bans.db";
 pub const SOCKET_FILE: &str = "control.sock";
 
 impl Keeping {
-    /// Puts in force what is in the store, and keeps it from then on. Must be called inside a tokio runtime.
+    /// Puts in force what is in the store of `config.data_dir`, and keeps what is made from then on. Without a data
+    /// directory it is kept in memory, and there is no socket. Must be called inside a tokio runtime.
     pub(super) fn start(
-        data_dir: &Path,
-        bootstrap_file: Option<&Path>,
-        cleanup: CleanupSettings,
+        config: &Config,
         bouncer: &Bouncer,
         findings: &Findings,
     ) -> Result<Keeping, KeepError> {
-        let began = Instant::now();
-        let path = data_dir.join(STORE_FILE);
-        let (store, loaded) = Store::open(&path, Some(bouncer.clone()))?;
-        info!(
-            file = %path.display(),
-            bans = loaded.bans,
-            exemptions = loaded.exemptions,
-            seconds = began.elapsed().as_secs_f64(),
-            "store is open"
-        );
-        if let Some(file) = bootstrap_file.filter(|_| loaded.bans + loaded.exemptions == 0) {
-            // Waiting for the store on this thread would stop the runtime.
-            let _ = std::thread::scope(|scope| scope.spawn(|| bootstrap(file, &store, bouncer)).join());
-        }
-        let socket = Socket::bind(&data_dir.join(SOCKET_FILE))?;
+        let store = match &config.data_dir {
+            Some(folder) => open(&folder.join(STORE_FILE), config.bootstrap_file.as_deref(), bouncer)?,
+            None => Store::in_memory(bouncer.clone())?,
+        };
+        let lists = bouncer.clone();
+        store.on_lift(move |who| lists.lifted(who));
 
-        let (settings, changed_settings) = watch::channel(cleanup);
         let (mut tasks, stop) = (JoinSet::new(), Stop::default());
-        let admin = Admin { bouncer: bouncer.clone(), store: store.clone(), findings: findings.clone() };
-        let until = stop.clone();
-        tasks.spawn(async move {
-            if let Err(cause) = admin.serve(socket, async move { until.raised().await }).await {
-                error!(error = %Chain(&cause), "the command line cannot reach this process any more");
-            }
-        });
+        if let Some(folder) = &config.data_dir {
+            let socket = Socket::bind(&folder.join(SOCKET_FILE))?;
+            let (bouncer, findings) = (bouncer.clone(), findings.clone());
+            let admin = Admin { bouncer, store: store.clone(), findings };
+            tasks.spawn(answer(admin, socket, stop.clone()));
+        } else if config.zones.values().any(|policy| !policy.is_off()) {
+            warn!("without [node] data_dir, automatic bans do not outlive this process");
+        }
+        let (settings, changed_settings) = watch::channel(config.cleanup);
         tasks.spawn(clean(store.clone(), bouncer.clone(), changed_settings));
         Ok(Keeping { store, cleanup: settings, tasks, stop })
     }
@@ -103,6 +96,39 @@ impl Keeping {
         }
         // Waits for the disk.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+/// Opens the store, and fills it when it is empty.
+fn open(path: &Path, bootstrap_file: Option<&Path>, bouncer: &Bouncer) -> Result<Store, OpenError> {
+    let began = Instant::now();
+    let (store, loaded) = Store::open(path, Some(bouncer.clone()))?;
+    info!(
+        file = %path.display(),
+        bans = loaded.bans,
+        exemptions = loaded.exemptions,
+        offences = loaded.offences.len(),
+        seconds = began.elapsed().as_secs_f64(),
+        "store is open"
+    );
+    if let Some(file) = bootstrap_file.filter(|_| loaded.bans + loaded.exemptions == 0) {
+        // Waiting for the store on this thread would stop the runtime.
+        let _ = thread::scope(|scope| scope.spawn(|| bootstrap(file, &store, bouncer)).join());
+    }
+    bouncer.restore(loaded.offences.into_iter().map(remembered));
+    Ok(store)
+}
+
+/// An offence as detection remembers it.
+fn remembered(stored: Offence) -> detection::Offence {
+    let Offence { who, count, until, ban_time, .. } = stored;
+    detection::Offence { who, count, until, ban_time }
+}
+
+/// Answers the command line until `stop` is raised.
+async fn answer(admin: Admin, socket: Socket, stop: Stop) {
+    if let Err(cause) = admin.serve(socket, async move { stop.raised().await }).await {
+        error!(error = %Chain(&cause), "the command line cannot reach this process any more");
     }
 }
 
@@ -158,9 +184,9 @@ const MAX_MISTAKES: usize = 20;
 async fn clean(store: Store, bouncer: Bouncer, mut settings: watch::Receiver<CleanupSettings>) {
     let mut cleaner = Cleaner::new(store, bouncer);
     loop {
-        let CleanupSettings { period, ttl } = *settings.borrow_and_update();
+        let now = *settings.borrow_and_update();
         tokio::select! {
-            () = sleep(period) => cleaner.look(ttl).await,
+            () = sleep(now.period) => cleaner.look(now).await,
             changed = settings.changed() => if changed.is_err() {
                 return;
             },
@@ -181,12 +207,13 @@ impl Cleaner {
         Cleaner { store, bouncer, cleanup }
     }
 
-    /// Looks once. Bans are kept for `ttl` after their end.
-    async fn look(&mut self, ttl: Duration) {
-        self.cleanup.adjust(ttl);
+    /// Looks once.
+    async fn look(&mut self, settings: CleanupSettings) {
+        self.cleanup.adjust(settings.ttl);
         match self.cleanup.due(reading(&self.bouncer)) {
             Due::Forget(by) => {
-                if let Err(cause) = forget(&self.store, by).await {
+                let offences_by = self.bouncer.clock().now().before(settings.offences);
+                if let Err(cause) = forget(&self.store, by, offences_by).await {
                     error!(error = %Chain(&cause), "ended bans stay in the store");
                 }
             }
@@ -205,21 +232,31 @@ fn reading(bouncer: &Bouncer) -> Reading {
 }
 
 /// Forgets in small pieces, so that nobody who adds a ban waits long.
-async fn forget(store: &Store, by: Timestamp) -> Result<(), ChangeError> {
+async fn forget(store: &Store, by: Timestamp, offences_by: Timestamp) -> Result<(), ChangeError> {
     for list in List::ALL {
-        let mut forgotten = 0;
-        loop {
-            let removed = store.change(vec![Change::RemoveEnded { list, by, limit: PIECE }]).await?.removed;
-            forgotten += removed;
-            if removed < PIECE {
-                break;
-            }
-        }
+        let forgotten = repeat(store, Change::RemoveEnded { list, by, limit: PIECE }).await?;
         if forgotten > 0 {
             info!(%list, forgotten, "ended long ago");
         }
     }
+    let forgotten = repeat(store, Change::ForgetOffences { by: offences_by, limit: PIECE }).await?;
+    if forgotten > 0 {
+        info!(forgotten, "offences were long ago");
+    }
     Ok(())
+}
+
+/// Makes a change that takes off a [`PIECE`] at a time until it finds less; returns how many it took off.
+async fn repeat(store: &Store, change: Change) -> Result<usize, ChangeError> {
+    let mut total = 0;
+    loop {
+        let done = store.change(vec![change.clone()]).await?;
+        let taken = done.removed + done.forgotten;
+        total += taken;
+        if taken < PIECE {
+            return Ok(total);
+        }
+    }
 }
 
 /// How many ended bans are forgotten in one commit.
@@ -260,7 +297,7 @@ mod tests {
         /// How many bans there are after another hour and a look.
         async fn bans_after_an_hour(&mut self, ttl: Duration) -> usize {
             self.clock.advance(HOUR);
-            self.cleaner.look(ttl).await;
+            self.cleaner.look(CleanupSettings { period: HOUR, ttl, offences: HOUR }).await;
             self.bouncer.count(List::Bans, As::ClientId)
         }
     }

@@ -27,7 +27,7 @@ use report::{Report, log_reload, write_totals};
 use sockets::bind_all;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -113,7 +113,7 @@ impl App {
         for list in List::ALL {
             app.put(app.config.bans_of(list).iter().map(|ban| (list, ban)));
         }
-        app.keeping = app.keep()?;
+        app.keeping = Some(Keeping::start(&app.config, &app.proxy.bouncer, &app.findings)?);
         app.compact();
         let store = app.keeping.as_ref().map(Keeping::store);
         let (bouncer, findings) = (app.proxy.bouncer.clone(), app.findings.clone());
@@ -123,15 +123,6 @@ impl App {
             app.open(listener, socket);
         }
         Ok(app)
-    }
-
-    /// Opens what is in the data directory, where there is one.
-    fn keep(&self) -> Result<Option<Keeping>, KeepError> {
-        let Config { data_dir, bootstrap_file, cleanup, .. } = &self.config;
-        let open = |folder: &PathBuf| {
-            Keeping::start(folder, bootstrap_file.as_deref(), *cleanup, &self.proxy.bouncer, &self.findings)
-        };
-        data_dir.as_ref().map(open).transpose()
     }
 
     /// Where a listener listens.

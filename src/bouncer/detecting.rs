@@ -1,7 +1,9 @@
 //! Detection behind the handle: tells it what happens and when, and puts what it finds in force.
 
 use super::Bouncer;
-use crate::admission::detection::{Answer, Arrival, Finding, Knock, Moment, Stay, Visit, ZonePolicy};
+use crate::admission::detection::{
+    Answer, Arrival, Finding, Knock, Moment, Offence, Stay, Visit, ZonePolicy,
+};
 use crate::admission::{Client, List, Timestamp, Who};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,6 +81,11 @@ impl Bouncer {
     /// A ban was lifted by hand: the next one of the same `who` is a first one again.
     pub fn lifted(&self, who: &Who) {
         self.shared.detection.lifted(who);
+    }
+
+    /// Remembers offences from before a restart.
+    pub fn restore(&self, offences: impl IntoIterator<Item = Offence>) {
+        self.shared.detection.restore(offences);
     }
 
     /// The keyed hash of user name and password, by which detection tells credentials apart.

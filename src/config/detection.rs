@@ -58,6 +58,13 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<(Settings, Zones)> {
 /// The zone of listeners that name none.
 pub(super) const DEFAULT: &str = "default";
 
+/// For how long any zone remembers an offence after its ban is over. (One is remembered for as long as its ban was, at
+/// least.)
+pub(super) fn longest_memory(zones: &Zones) -> Duration {
+    let memory = |policy: &Arc<ZonePolicy>| policy.escalation.memory.max(policy.escalation.max_ban_time);
+    zones.values().map(memory).max().unwrap_or_default()
+}
+
 /// What was read so far.
 #[derive(Clone)]
 struct Draft {

@@ -192,7 +192,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
         routes: routes?,
         answers: answers?,
         bootstrap_file,
-        cleanup: cleanup?,
+        cleanup: CleanupSettings { offences: detection::longest_memory(&zones), ..cleanup? },
         detection,
         zones,
         bans: bans?,
@@ -312,7 +312,7 @@ fn read_cleanup(section: Section<'_, '_>) -> Option<CleanupSettings> {
     let period = section.duration("period", "\"5m\"", Duration::from_secs(1));
     let ttl = section.duration("ttl", "\"1w\"", Duration::ZERO);
     section.finish();
-    Some(CleanupSettings { period: period?, ttl: ttl? })
+    Some(CleanupSettings { period: period?, ttl: ttl?, offences: Duration::ZERO })
 }
 
 fn read_bans(root: &Section<'_, '_>, key: &'static str) -> Option<Vec<BanConfig>> {

@@ -142,8 +142,6 @@ impl Store {
     /// Makes these changes, in their order, all of them or none. When this returns, they are on disk and in force. They
     /// are made even if the caller stops waiting.
     ///
-    /// A [`Change::Put`] takes the place of whatever the lists hold for that name, a ban of the config file included.
-    ///
     /// # Errors
     /// None of them was made.
     pub async fn change(&self, changes: Vec<Change>) -> Result<Changed, ChangeError> {
