@@ -1,14 +1,15 @@
 //! The calls, and what they do.
 
-use super::explanation;
+use super::explanation::{self, Evidence, Explained};
 use super::fault::Fault;
 use super::socket::Socket;
+use crate::admission::detection::Detector;
 use crate::admission::{As, Ban, Client, List, Timestamp, Who};
 use crate::bouncer::Bouncer;
 use crate::exchange::{self, Format, ReadOptions};
 use crate::findings::Findings;
 use crate::store::{Change, Store};
-use crate::telemetry::Shown;
+use crate::telemetry::{Chain, Shown};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -88,9 +89,16 @@ struct Asked {
     peer: IpAddr,
 }
 
-async fn explain(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Json<Value> {
+async fn explain(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Result<Json<Value>, Fault> {
     let client = Client::new(asked.peer, &asked.clientid, asked.username.as_deref());
-    Json(explanation::to_json(&admin.bouncer.explain(&client)))
+    let explanation = admin.bouncer.explain(&client);
+    let mut evidence = Vec::new();
+    for ban in explanation.bans.iter().filter(|ban| Detector::is_author(&ban.terms.by)) {
+        let offence = admin.store.offence(ban.who.clone()).await;
+        let offence = offence.map_err(|error| Fault::internal(&Chain(&error)))?;
+        evidence.extend(offence.map(Evidence::from));
+    }
+    Ok(Json(explanation::to_json(&Explained { explanation, evidence })))
 }
 
 /// The latest findings, the newest first.

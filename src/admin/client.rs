@@ -1,9 +1,9 @@
 //! Calls a running proxy through its socket.
 
 use super::api::{Changes, Mode, path_name};
-use super::explanation::{BadExplanation, read_explanation};
+use super::explanation::{self, BadExplanation, Explained};
 use super::fault::FaultBody;
-use crate::admission::{Ban, Client, Explanation, List, Who};
+use crate::admission::{Ban, Client, List, Who};
 use crate::exchange::{Format, Writer};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
@@ -13,6 +13,7 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::io;
@@ -69,12 +70,19 @@ impl Caller {
     }
 
     /// Whether this client would be let in, and everything that names it.
-    pub async fn explain(&self, client: &Client<'_>) -> Result<Explanation, CallError> {
+    pub async fn explain(&self, client: &Client<'_>) -> Result<Explained, CallError> {
         let id = client.client_id().map(|id| format!("&clientid={}", escaped(id))).unwrap_or_default();
         let name = client.username().map(|name| format!("&username={}", escaped(name))).unwrap_or_default();
         let path = format!("explain?peer={}{id}{name}", escaped(client.peer()));
         let answer = self.call(Method::GET, &path, Empty::new().boxed_unsync()).await?;
-        Ok(read_explanation(&answer)?)
+        Ok(explanation::read(&answer)?)
+    }
+
+    /// What detection has found lately, the newest first.
+    pub async fn detections(&self) -> Result<Vec<Value>, CallError> {
+        let answer = self.call(Method::GET, "detections", Empty::new().boxed_unsync()).await?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error))?;
+        Ok(answer.get("data").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
     /// Takes in all of these or none; `seen` is told how many have been sent.

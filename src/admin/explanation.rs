@@ -1,8 +1,36 @@
-//! An explanation as JSON: `{"verdict": "refuse", "ban": {…}, "exemptions": […], "bans": […]}`.
+//! An explanation as JSON: `{"verdict": "refuse", "ban": {…}, "exemptions": […], "bans": […], "evidence": […]}`.
 
-use crate::admission::{Ban, Explanation, Timestamp, Verdict};
+use crate::admission::{As, Ban, Explanation, Timestamp, Verdict, Who};
 use crate::exchange::{self, Format, ReadOptions};
+use crate::store::Offence;
 use serde_json::{Value, json};
+
+/// An explanation, and what its automatic bans are based on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// The verdict and the rules.
+    pub explanation: Explanation,
+    /// What is known of those among them that detection has made.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What an automatic ban is based on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// Whom the ban names.
+    pub who: Who,
+    /// How many automatic bans of it there have been.
+    pub offences: u32,
+    /// The finding, as [`findings`](crate::findings) tells it.
+    pub finding: Value,
+}
+
+impl From<Offence> for Evidence {
+    fn from(offence: Offence) -> Evidence {
+        let finding = serde_json::from_str(&offence.evidence).unwrap_or_default();
+        Evidence { who: offence.who, offences: offence.count, finding }
+    }
+}
 
 /// A text that is no explanation.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +43,9 @@ impl BadExplanation {
     }
 }
 
-pub(super) fn to_json(explanation: &Explanation) -> Value {
+pub(super) fn to_json(explained: &Explained) -> Value {
+    let Explained { explanation, evidence } = explained;
+    let evidence: Vec<Value> = evidence.iter().map(evidence_to_json).collect();
     let list = |bans: &[Ban]| bans.iter().map(ban_to_json).collect::<Vec<_>>();
     let ban = match &explanation.verdict {
         Verdict::Admit => Value::Null,
@@ -26,14 +56,29 @@ pub(super) fn to_json(explanation: &Explanation) -> Value {
         "ban": ban,
         "exemptions": list(&explanation.exemptions),
         "bans": list(&explanation.bans),
+        "evidence": evidence,
     })
+}
+
+fn evidence_to_json(evidence: &Evidence) -> Value {
+    let Evidence { who, offences, finding } = evidence;
+    json!({ "as": who.kind().as_str(), "who": who.to_string(), "offences": offences, "finding": finding })
+}
+
+fn evidence_from_json(value: &Value) -> Result<Evidence, BadExplanation> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+    let kind: As = text("as").parse().map_err(|error| BadExplanation::new(&error))?;
+    let who = Who::new(kind, text("who"), None).map_err(|error| BadExplanation::new(&error))?;
+    let offences = value.get("offences").and_then(Value::as_u64).unwrap_or_default();
+    let finding = value.get("finding").cloned().unwrap_or_default();
+    Ok(Evidence { who, offences: u32::try_from(offences).unwrap_or(u32::MAX), finding })
 }
 
 /// Reads what a running proxy answers to `explain`.
 ///
 /// # Errors
 /// It is something else.
-pub fn read_explanation(text: &[u8]) -> Result<Explanation, BadExplanation> {
+pub(super) fn read(text: &[u8]) -> Result<Explained, BadExplanation> {
     let value: Value = serde_json::from_slice(text).map_err(|error| BadExplanation::new(&error))?;
     let list = |key: &str| {
         let items = value.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -44,7 +89,10 @@ pub fn read_explanation(text: &[u8]) -> Result<Explanation, BadExplanation> {
         Some("refuse") => Verdict::Refuse(ban_from_json(value.get("ban").unwrap_or(&Value::Null))?),
         _ => return Err(BadExplanation::new(&"it has no verdict")),
     };
-    Ok(Explanation { verdict, exemptions: list("exemptions")?, bans: list("bans")? })
+    let explanation = Explanation { verdict, exemptions: list("exemptions")?, bans: list("bans")? };
+    let evidence = value.get("evidence").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let evidence = evidence.iter().map(evidence_from_json).collect::<Result<_, _>>()?;
+    Ok(Explained { explanation, evidence })
 }
 
 fn ban_to_json(ban: &Ban) -> Value {
@@ -88,8 +136,11 @@ mod tests {
                 exemptions: vec![ended.clone()],
                 bans: vec![holds.clone(), ended.clone()],
             };
-            let text = to_json(&explanation).to_string();
-            assert_eq!(read_explanation(text.as_bytes()).expect("an explanation"), explanation);
+            let finding = json!({ "detector": "by_peerhost", "evidence": { "count": 15 } });
+            let evidence = vec![Evidence { who: holds.who.clone(), offences: 2, finding }];
+            let explained = Explained { explanation, evidence };
+            let text = to_json(&explained).to_string();
+            assert_eq!(read(text.as_bytes()).expect("an explanation"), explained);
         }
     }
 
@@ -97,7 +148,7 @@ mod tests {
     fn what_is_no_explanation_is_refused() {
         for text in ["", "[]", "{}", r#"{"verdict":"refuse"}"#, r#"{"verdict":"admit","bans":[{"as":"x"}]}"#]
         {
-            assert!(read_explanation(text.as_bytes()).is_err(), "{text}");
+            assert!(read(text.as_bytes()).is_err(), "{text}");
         }
     }
 }

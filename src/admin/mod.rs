@@ -21,5 +21,5 @@ mod socket;
 
 pub use api::{Admin, Changes, Mode};
 pub use client::{CallError, Caller};
-pub use explanation::{BadExplanation, read_explanation};
+pub use explanation::{BadExplanation, Evidence, Explained};
 pub use socket::{Socket, SocketError};

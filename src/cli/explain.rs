@@ -1,13 +1,14 @@
 //! `explain`: would this client be let in, and why?
 
-use super::show::describe;
+use super::show::{describe, describe_evidence};
 use super::{ConfigFile, Outcome};
-use crate::admin::{CallError, Caller};
-use crate::admission::{Client, Explanation, List, Verdict};
+use crate::admin::{CallError, Caller, Evidence, Explained};
+use crate::admission::detection::Detector;
+use crate::admission::{Ban, Client, List, Timestamp, Verdict};
 use crate::app::{SOCKET_FILE, STORE_FILE, bouncer_of};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{Filter, OpenError, Reader};
+use crate::store::{Filter, Reader};
 use clap::Args;
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
@@ -35,20 +36,20 @@ impl Explain {
     pub(super) fn run(self) -> Outcome {
         let config = Config::load(&self.file.config)?;
         let client = Client::new(self.peer, &self.clientid, self.username.as_deref());
-        let explanation = match config.data_dir.as_deref().map(|folder| ask_running(folder, &client)) {
-            Some(Ok(explanation)) => explanation,
+        let explained = match config.data_dir.as_deref().map(|folder| ask_running(folder, &client)) {
+            Some(Ok(explained)) => explained,
             Some(Err(error)) if !is_stopped(&error) => return Err(error.into()),
             Some(Err(_)) | None => ask_files(&config, &client)?,
         };
-        print(&explanation)?;
-        Ok(match explanation.verdict {
+        print(&explained)?;
+        Ok(match explained.explanation.verdict {
             Verdict::Admit => ExitCode::SUCCESS,
             Verdict::Refuse(_) => ExitCode::from(2),
         })
     }
 }
 
-fn ask_running(folder: &Path, client: &Client<'_>) -> Result<Explanation, CallError> {
+fn ask_running(folder: &Path, client: &Client<'_>) -> Result<Explained, CallError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let socket = folder.join(SOCKET_FILE);
     match runtime {
@@ -64,11 +65,11 @@ fn is_stopped(error: &CallError) -> bool {
 }
 
 /// What a proxy would say that starts with this config now.
-fn ask_files(config: &Config, client: &Client<'_>) -> Result<Explanation, Box<dyn Error>> {
+fn ask_files(config: &Config, client: &Client<'_>) -> Result<Explained, Box<dyn Error>> {
     let bouncer = bouncer_of(config, Clock::system());
     let store = config.data_dir.as_ref().map(|folder| folder.join(STORE_FILE)).filter(|path| path.exists());
-    if let Some(path) = store {
-        let reader: Reader = Reader::open(&path).map_err(Box::<OpenError>::new)?;
+    let reader = store.map(Reader::open).transpose()?;
+    if let Some(reader) = &reader {
         for list in List::ALL {
             let mut too_many = None;
             reader.for_each(list, &Filter::default(), |ban| match bouncer.put(list, ban) {
@@ -83,11 +84,19 @@ fn ask_files(config: &Config, client: &Client<'_>) -> Result<Explanation, Box<dy
             }
         }
     }
-    Ok(bouncer.explain(client))
+    let explanation = bouncer.explain(client);
+    let mut evidence = Vec::new();
+    if let Some(reader) = reader {
+        for ban in &explanation.bans {
+            evidence.extend(reader.offence(&ban.who)?.map(Evidence::from));
+        }
+    }
+    Ok(Explained { explanation, evidence })
 }
 
-fn print(explanation: &Explanation) -> io::Result<()> {
+fn print(explained: &Explained) -> io::Result<()> {
     let (mut out, now) = (io::stdout().lock(), Clock::system().now());
+    let Explained { explanation, evidence } = explained;
     match &explanation.verdict {
         Verdict::Admit => writeln!(out, "would be let in")?,
         Verdict::Refuse(ban) => writeln!(out, "would be refused: {}", describe(ban, now))?,
@@ -95,8 +104,20 @@ fn print(explanation: &Explanation) -> io::Result<()> {
     for (title, rules) in [("exemptions", &explanation.exemptions), ("bans", &explanation.bans)] {
         writeln!(out, "{title} about this client:{}", if rules.is_empty() { " none" } else { "" })?;
         for rule in rules {
-            writeln!(out, "  {}", describe(rule, now))?;
+            print_rule(&mut out, rule, evidence, now)?;
         }
     }
     Ok(())
+}
+
+fn print_rule(out: &mut impl Write, rule: &Ban, evidence: &[Evidence], now: Timestamp) -> io::Result<()> {
+    writeln!(out, "  {}", describe(rule, now))?;
+    // An exemption of the same name has none.
+    let known = evidence.iter().find(|evidence| evidence.who == rule.who);
+    match known.filter(|_| Detector::is_author(&rule.terms.by)) {
+        Some(Evidence { offences, finding, .. }) => {
+            writeln!(out, "    automatic ban number {offences}: {}", describe_evidence(finding))
+        }
+        None => Ok(()),
+    }
 }

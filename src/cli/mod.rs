@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a command speaks to its user")]
 
 mod book;
+mod detections;
 mod explain;
 mod export;
 mod import;
@@ -48,6 +49,9 @@ enum Command {
     /// Asks the running proxy; where none is running, the config file and the store. Exits with 0 when the client would
     /// be let in, with 2 when it would be refused.
     Explain(explain::Explain),
+    /// Prints what detection has found lately in the running proxy, the newest first: bans, and what would have been bans
+    /// in shadow mode.
+    Detections(detections::Detections),
     /// Lists and changes the bans that are kept in `[node] data_dir`, of a running proxy or a stopped one.
     ///
     /// What succeeds is on disk and, where a proxy is running, in force. The bans of the config file are listed too,
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Serve(file) => serve::serve(&file),
         Command::Check(file) => serve::check(&file),
         Command::Explain(client) => client.run(),
+        Command::Detections(command) => command.run(),
         Command::Bans(command) => command.run(List::Bans),
         Command::Exemptions(command) => command.run(List::Exemptions),
     };

@@ -2,6 +2,7 @@
 
 use crate::admission::{Ban, Match, Status, Timestamp};
 use crate::telemetry::Shown;
+use serde_json::Value;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -19,6 +20,37 @@ pub(super) fn describe(ban: &Ban, now: Timestamp) -> String {
         terms.until,
         terms.by
     )
+}
+
+/// What a finding is based on, in one line: `by_clientid counted 15 of 15 in 60 s, from 10.0.0.1; blame: client 15`.
+pub(super) fn describe_evidence(finding: &Value) -> String {
+    let evidence = finding.get("evidence").unwrap_or(&Value::Null);
+    let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_f64).unwrap_or_default();
+    let listed = |key: &str| {
+        let items = evidence.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let shown = |item: &Value| Shown(item.as_str().unwrap_or_default()).to_string();
+        items.iter().map(shown).collect::<Vec<_>>().join(", ")
+    };
+    let detector = finding.get("detector").and_then(Value::as_str).unwrap_or("an unknown detector");
+    let (count, limit) = (number(evidence, "count"), number(evidence, "limit"));
+    let mut text = format!("{detector} counted {count}");
+    // Writing to a string does not fail.
+    if limit > 0.0 {
+        let _ = write!(text, " of {limit} in {} s", number(evidence, "window_seconds"));
+    }
+    for (what, key) in [("from", "addresses"), ("as", "client_ids")] {
+        let items = listed(key);
+        if !items.is_empty() {
+            let _ = write!(text, ", {what} {items}");
+        }
+    }
+    if let Some(blame) = evidence.get("blame") {
+        let [client, broker, operator, unknown] =
+            ["client", "broker", "operator", "unknown"].map(|whose| number(blame, whose));
+        let _ =
+            write!(text, "; blame: client {client}, broker {broker}, operator {operator}, unknown {unknown}");
+    }
+    text
 }
 
 /// The head of a table of [`Row`]s.

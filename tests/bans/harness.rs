@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 /// A config file in a folder of its own, with the data directory `data` beside it.
 pub(crate) struct Site {
     folder: TempDir,
+    broker: SocketAddr,
 }
 
 /// What a command printed, and what it ended with.
@@ -30,16 +31,22 @@ pub(crate) struct Running {
 impl Site {
     /// A site whose config file ends with these sections.
     pub(crate) fn new(sections: &str) -> Site {
+        Site::with_broker("127.0.0.1:1".parse().expect("an address"), sections)
+    }
+
+    /// The same in front of this broker.
+    pub(crate) fn with_broker(broker: SocketAddr, sections: &str) -> Site {
         let folder = tempfile::tempdir().expect("a folder");
-        let site = Site { folder };
+        let site = Site { folder, broker };
         site.configure(sections);
         site
     }
 
     pub(crate) fn configure(&self, sections: &str) {
+        let broker = self.broker;
         let text = format!(
             "[node]\ndata_dir = \"data\"\n[[listener]]\nname = \"mqtt\"\nbind = \"127.0.0.1:0\"\n\
-             [upstream]\nservers = [\"127.0.0.1:1\"]\n{sections}\n"
+             [upstream]\nservers = [\"{broker}\"]\n{sections}\n"
         );
         fs::write(self.path("bouncer.toml"), text).expect("written");
     }
@@ -132,16 +139,21 @@ pub(crate) const BANNED: &[u8] = b"\x20\x03\x00\x8a\x00";
 impl Running {
     /// What an MQTT 5 client of this identifier is answered.
     pub(crate) fn knock(&self, client_id: &str) -> Vec<u8> {
-        let id = client_id.as_bytes();
-        let (length, id_length) = (u8::try_from(13 + id.len()), u8::try_from(id.len()));
-        let header = [0x10, length.expect("short"), 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0];
-        let packet = [&header[..], &[id_length.expect("short")], id].concat();
+        let packet = Running::connect(client_id);
         let mut stream = TcpStream::connect(self.addr).expect("the proxy listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
         stream.write_all(&packet).expect("connected");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("no reset");
         answer
+    }
+
+    /// A CONNECT of MQTT 5.
+    pub(crate) fn connect(client_id: &str) -> Vec<u8> {
+        let id = client_id.as_bytes();
+        let (length, id_length) = (u8::try_from(13 + id.len()), u8::try_from(id.len()));
+        let header = [0x10, length.expect("short"), 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0];
+        [&header[..], &[id_length.expect("short")], id].concat()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -153,6 +165,24 @@ impl Running {
     pub(crate) fn wait(mut self) -> std::process::ExitStatus {
         self.child.wait().expect("a child")
     }
+}
+
+/// A broker that lets everybody in, and closes after whoever closes.
+pub(crate) fn admitting_broker() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("accepts");
+            std::thread::spawn(move || {
+                let mut bytes = [0; 1024];
+                let _ = stream.read(&mut bytes);
+                let _ = stream.write_all(b"\x20\x03\x00\x00\x00");
+                while stream.read(&mut bytes).is_ok_and(|length| length > 0) {}
+            });
+        }
+    });
+    addr
 }
 
 impl Drop for Running {

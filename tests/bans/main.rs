@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod commands;
+mod detection;
 mod exchange;
 mod harness;
 mod kill;

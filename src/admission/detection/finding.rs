@@ -78,6 +78,11 @@ impl Detector {
         }
     }
 
+    /// True when a detector makes bans under this name.
+    pub fn is_author(by: &str) -> bool {
+        Detector::ALL.into_iter().any(|detector| detector.by() == by)
+    }
+
     /// Why it bans: `reason`. That of duplicates goes on with their addresses.
     pub fn reason(self) -> &'static str {
         match self {
