@@ -12,6 +12,7 @@
 //! | [`findings`] | tells what detection has found | [`admission`] and [`telemetry`] |
 //! | [`exchange`] | reads and writes lists of bans | [`admission`], and the readers and writers that it is given |
 //! | [`store`] | keeps bans on disk | [`admission`] and [`bouncer`] |
+//! | [`webhook`] | tells an operator's URL of events | nothing of what it tells |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
 //! | [`admin`] | steers a running proxy, over a local socket | [`bouncer`], [`store`] and [`exchange`] |
@@ -43,4 +44,5 @@ pub mod proxy;
 pub mod signal;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;
 pub mod wire;

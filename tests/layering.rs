@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("exchange", &["admission"]),
     ("store", &["admission", "bouncer"]),
     ("findings", &["admission", "telemetry"]),
+    ("webhook", &["telemetry"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
     ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "wire"]),
     ("admin", &["admission", "bouncer", "exchange", "findings", "store", "telemetry"]),
