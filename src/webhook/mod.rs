@@ -162,7 +162,7 @@ impl Webhook {
             return true;
         }
         if let Some(dropped) = tally.dropped_one(Instant::now()) {
-            warn!(%receiver, dropped, "webhook queue is full, events are dropped");
+            warn!(%receiver, dropped, "webhook has no place for events, they are dropped");
         }
         false
     }
