@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("findings", &["admission", "telemetry"]),
     ("webhook", &["telemetry"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
-    ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "wire"]),
+    ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "webhook", "wire"]),
     ("admin", &["admission", "bouncer", "exchange", "findings", "store", "telemetry"]),
     (
         "app",
@@ -42,6 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "signal",
             "store",
             "telemetry",
+            "webhook",
         ],
     ),
     ("cli", &["admin", "admission", "app", "clock", "config", "exchange", "signal", "store", "telemetry"]),

@@ -1,4 +1,4 @@
-//! What becomes of a finding: it is logged, kept, remembered for whoever asks. Its ban is in force already.
+//! What becomes of a finding: it is logged, kept, remembered for whoever asks, and told to a webhook. Its ban is in force already.
 
 use crate::admission::detection::{Detected, Finding};
 use crate::admission::{List, Until};
@@ -7,11 +7,66 @@ use crate::findings::Findings;
 use crate::net::stop::Stop;
 use crate::store::{Change, MAX_EVIDENCE, Offence, Store};
 use crate::telemetry::Chain;
+use crate::webhook::Webhook;
+use arc_swap::ArcSwapOption;
 use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{error, warn};
 
+/// The task that does it, and the webhook that it tells.
+#[derive(Debug)]
+pub(super) struct Enforcement {
+    webhook: Arc<ArcSwapOption<Webhook>>,
+    following: JoinHandle<()>,
+    stop: Stop,
+}
+
+impl Enforcement {
+    /// Follows the findings of `bouncer` from now on. Must be called inside a tokio runtime.
+    pub(super) fn start(
+        bouncer: Bouncer,
+        findings: Findings,
+        store: Store,
+        webhook: Option<Webhook>,
+    ) -> Enforcement {
+        let webhook = Arc::new(ArcSwapOption::from_pointee(webhook));
+        let stop = Stop::default();
+        let following = tokio::spawn(follow(bouncer, findings, store, Arc::clone(&webhook), stop.clone()));
+        Enforcement { webhook, following, stop }
+    }
+
+    /// Tells another webhook from now on. The one before delivers what it has.
+    pub(super) fn tell(&self, webhook: Option<Webhook>) {
+        if let Some(before) = self.webhook.swap(webhook.map(Arc::new)) {
+            tokio::spawn(async move { Webhook::clone(&before).stop(LAST_PATIENCE).await });
+        }
+    }
+
+    /// Writes what was found by now, tells it, and ends.
+    pub(super) async fn close(self) {
+        self.stop.raise();
+        // It ends once it has written what was found.
+        let _ = timeout(LAST_PATIENCE, self.following).await;
+        if let Some(webhook) = self.webhook.swap(None) {
+            Webhook::clone(&webhook).stop(LAST_PATIENCE).await;
+        }
+    }
+}
+
+/// How long the last findings may take to be written, and to be delivered.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Follows the findings of `bouncer` until `stop` is raised and all that were there by then are written.
-pub(super) async fn follow(bouncer: Bouncer, findings: Findings, store: Option<Store>, stop: Stop) {
+async fn follow(
+    bouncer: Bouncer,
+    findings: Findings,
+    store: Store,
+    webhook: Arc<ArcSwapOption<Webhook>>,
+    stop: Stop,
+) {
     let Some(mut arriving) = bouncer.findings() else { return };
     let mut batch = Vec::new();
     loop {
@@ -27,9 +82,14 @@ pub(super) async fn follow(bouncer: Bouncer, findings: Findings, store: Option<S
         let mut changes = Vec::new();
         for (finding, at) in batch.drain(..) {
             let told = findings.note(&finding, at);
+            if let Some(webhook) = &*webhook.load() {
+                webhook.send(told.to_string().into(), at.as_millis() / 1000);
+            }
             changes.extend(changes_of(&bouncer, finding, &told));
         }
-        let Some(store) = store.as_ref().filter(|_| !changes.is_empty()) else { continue };
+        if changes.is_empty() {
+            continue;
+        }
         if let Err(cause) = store.change(changes).await {
             error!(error = %Chain(&cause), "automatic bans are in force and not on disk");
         }

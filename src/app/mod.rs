@@ -21,7 +21,9 @@ use crate::net::upstream::{Upstream, UpstreamSettings};
 use crate::proxy::{Door, Proxy, Route, Routes};
 use crate::signal::{Signal, Signals};
 use crate::telemetry::{Chain, Telemetry};
+use crate::webhook::{Webhook, WebhookError, WebhookSettings};
 use arc_swap::ArcSwap;
+use enforcement::Enforcement;
 use keeping::Keeping;
 use report::{Report, log_reload, write_totals};
 use sockets::bind_all;
@@ -31,7 +33,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -45,8 +46,7 @@ pub struct App {
     open: HashMap<Arc<str>, OpenDoor>,
     keeping: Option<Keeping>,
     findings: Findings,
-    following: Option<JoinHandle<()>>,
-    stop_following: Stop,
+    enforcement: Option<Enforcement>,
     /// Held while patterns are being rearranged.
     compacting: Arc<Semaphore>,
 }
@@ -68,6 +68,9 @@ pub enum StartError {
     /// What is in the data directory cannot be used.
     #[error(transparent)]
     Keep(#[from] KeepError),
+    /// The webhook cannot be told.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
 }
 
 /// A reload that changed nothing.
@@ -79,6 +82,9 @@ pub enum ReloadError {
     /// A listener that it asks for cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The webhook that it asks for cannot be told.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
 }
 
 impl App {
@@ -89,6 +95,7 @@ impl App {
     /// A listener cannot be bound, or the store cannot be opened; then nobody was accepted.
     pub fn start(config: Config, clock: Clock, telemetry: Telemetry) -> Result<App, StartError> {
         let sockets = bind_all(&config.listeners, &HashMap::new())?;
+        let webhook = start_webhook(config.webhook.as_ref())?;
         let proxy = Arc::new(Proxy {
             bouncer: Bouncer::with_detection(clock, config.detection),
             routes: ArcSwap::from_pointee(routes(&config)),
@@ -106,19 +113,17 @@ impl App {
             open: HashMap::new(),
             keeping: None,
             findings,
-            following: None,
-            stop_following: Stop::default(),
+            enforcement: None,
             compacting: Arc::new(Semaphore::new(1)),
         };
         for list in List::ALL {
             app.put(app.config.bans_of(list).iter().map(|ban| (list, ban)));
         }
-        app.keeping = Some(Keeping::start(&app.config, &app.proxy.bouncer, &app.findings)?);
-        app.compact();
-        let store = app.keeping.as_ref().map(Keeping::store);
+        let keeping = Keeping::start(&app.config, &app.proxy.bouncer, &app.findings)?;
         let (bouncer, findings) = (app.proxy.bouncer.clone(), app.findings.clone());
-        let stop = app.stop_following.clone();
-        app.following = Some(tokio::spawn(enforcement::follow(bouncer, findings, store, stop)));
+        app.enforcement = Some(Enforcement::start(bouncer, findings, keeping.store(), webhook));
+        app.keeping = Some(keeping);
+        app.compact();
         for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
             app.open(listener, socket);
         }
@@ -172,8 +177,7 @@ impl App {
 
     /// Reads the file again and applies it. A file that cannot be used changes nothing and is logged.
     fn reload_file(&mut self, path: &Path) {
-        let reloaded =
-            Config::load(path).map_err(ReloadError::from).and_then(|config| Ok(self.reload(config)?));
+        let reloaded = Config::load(path).map_err(ReloadError::from).and_then(|config| self.reload(config));
         match reloaded {
             Ok(orders) => log_reload(&orders),
             Err(ReloadError::Config(ConfigError::Mistakes(mistakes))) => {
@@ -189,8 +193,8 @@ impl App {
     /// on.
     ///
     /// # Errors
-    /// A listener cannot be bound; then nothing has changed.
-    pub fn reload(&mut self, config: Config) -> Result<Orders, ListenError> {
+    /// A listener cannot be bound, or the webhook not be told; then nothing has changed.
+    pub fn reload(&mut self, config: Config) -> Result<Orders, ReloadError> {
         let orders = diff(&self.config, &config);
         // All that can fail comes first.
         let closing = orders
@@ -198,6 +202,8 @@ impl App {
             .iter()
             .filter_map(|name| Some((self.bind_of(name)?, Arc::clone(&self.open.get(name)?.listener))));
         let sockets = bind_all(&orders.open, &closing.collect())?;
+        let is_same_webhook = config.webhook == self.config.webhook;
+        let webhook = if is_same_webhook { None } else { start_webhook(config.webhook.as_ref())? };
 
         for name in &orders.close {
             self.close(name);
@@ -219,6 +225,9 @@ impl App {
         self.telemetry.adjust(config.log);
         if let Some(keeping) = &self.keeping {
             keeping.adjust(config.cleanup);
+        }
+        if let Some(enforcement) = self.enforcement.as_ref().filter(|_| !is_same_webhook) {
+            enforcement.tell(webhook);
         }
         self.config = config;
         Ok(orders)
@@ -246,10 +255,8 @@ impl App {
         if timeout(LAST_PATIENCE, proxy.connections.wait()).await.is_err() {
             warn!(connections = proxy.metrics.live_connections(), "connections did not end in time");
         }
-        self.stop_following.raise();
-        if let Some(following) = self.following.take() {
-            // It ends once it has written what was found.
-            let _ = timeout(LAST_PATIENCE, following).await;
+        if let Some(enforcement) = self.enforcement.take() {
+            enforcement.close().await;
         }
         if let Some(keeping) = self.keeping.take() {
             keeping.close().await;
@@ -325,6 +332,10 @@ impl App {
 
 /// How often it is seen whether patterns that were added want rearranging.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+fn start_webhook(settings: Option<&WebhookSettings>) -> Result<Option<Webhook>, WebhookError> {
+    settings.map(|settings| Webhook::start(settings.clone())).transpose()
+}
 
 /// How long connections may take to notice that they are to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);

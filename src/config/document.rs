@@ -175,6 +175,10 @@ impl<'n, 'd> Section<'n, 'd> {
             Source::File(value) => self.notes.source.get(value.span()).unwrap_or_default().to_owned(),
             Source::Default(text) => text.to_owned(),
         };
+        self.note(key, text);
+    }
+
+    fn note(&self, key: &str, text: String) {
         let Some(label) = &self.label else { return };
         let label = if label.is_empty() { key.to_owned() } else { format!("{label}.{key}") };
         self.notes.settings.borrow_mut().insert(label, text);
@@ -239,6 +243,30 @@ impl<'n, 'd> Section<'n, 'd> {
     {
         let source = Source::File(self.value(key)?);
         self.scalar(key, source, |text| text.parse().map_err(|error: T::Err| error.to_string()))
+    }
+
+    /// An option without default that is a secret, or holds one: it is listed as `shown` shows it.
+    pub(super) fn optional_secret<T>(&self, key: &'static str, shown: impl Fn(&T) -> String) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let value = self.value(key)?;
+        let Some(text) = value.get_ref().as_str() else {
+            self.mistake(key, "is of the wrong type; expected a string");
+            return None;
+        };
+        match text.parse() {
+            Ok(secret) => {
+                self.note(key, shown(&secret));
+                Some(secret)
+            }
+            Err(problem) => {
+                // What is wrong with it is said without it.
+                self.mistake(key, problem.to_string());
+                None
+            }
+        }
     }
 
     /// An option without default that must be there; `expected` says what it is.

@@ -12,6 +12,7 @@ use crate::net::relay::{IdleTimeout, Limits};
 use crate::net::upstream::{Server, UpstreamSettings};
 use crate::proxy::{Answers, DoorSettings, OnBannedPeer};
 use crate::telemetry::{LogFormat, LogSettings};
+use crate::webhook::{Secret, Url, WebhookSettings};
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connack::ReturnCode;
 use std::collections::{BTreeMap, HashMap};
@@ -53,6 +54,8 @@ pub struct Config {
     pub detection: Settings,
     /// `[flapping_detect]`, `[detection]` and `[zones.NAME]`: the policy of each zone, by its name.
     pub zones: Zones,
+    /// `[webhook]`: who is told of findings; `None` for nobody.
+    pub webhook: Option<WebhookSettings>,
     /// `[[ban]]`, in the order of the file.
     pub bans: Vec<BanConfig>,
     /// `[[exempt]]`, in the order of the file.
@@ -174,6 +177,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     }
     let cleanup = read_cleanup(banned.section("cleanup"));
     banned.finish();
+    let webhook = read_webhook(root.section("webhook"), folder);
     let bans = read_bans(&root, "ban");
     let exemptions = read_bans(&root, "exempt");
     let log = read_log(root.section("log"));
@@ -195,6 +199,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
         cleanup: CleanupSettings { offences: detection::longest_memory(&zones), ..cleanup? },
         detection,
         zones,
+        webhook: webhook?.settings,
         bans: bans?,
         exemptions: exemptions?,
         log,
@@ -313,6 +318,29 @@ fn read_cleanup(section: Section<'_, '_>) -> Option<CleanupSettings> {
     let ttl = section.duration("ttl", "\"1w\"", Duration::ZERO);
     section.finish();
     Some(CleanupSettings { period: period?, ttl: ttl?, offences: Duration::ZERO })
+}
+
+/// What was read of a section that may be left out.
+struct Webhook {
+    settings: Option<WebhookSettings>,
+}
+
+fn read_webhook(section: Section<'_, '_>, folder: &Path) -> Option<Webhook> {
+    let url: Option<Url> = section.optional_secret("url", |url: &Url| format!("\"{}/…\"", url.origin()));
+    let secret: Option<Secret> = section.optional_secret("secret", |_| "\"…\"".to_owned());
+    let ca_file = section.optional::<FilePath>("ca_file").map(|path| folder.join(path.0));
+    let timeout = section.duration("timeout", "\"5s\"", MILLISECOND);
+    let max_attempts = section.number("max_attempts", "5", 1..101);
+    let queue = section.number("queue", "1000", 1..1_000_001);
+    if url.is_none() && (secret.is_some() || ca_file.is_some()) && !section.has("url") {
+        section
+            .mistake("url", "is missing; expected where events are sent, e.g. \"https://example.org/hook\"");
+    }
+    section.finish();
+    let (timeout, max_attempts) = (timeout?, u32::try_from(max_attempts?).ok()?);
+    let queue = usize::try_from(queue?).ok()?;
+    let settings = url.map(|url| WebhookSettings { url, secret, timeout, max_attempts, queue, ca_file });
+    Some(Webhook { settings })
 }
 
 fn read_bans(root: &Section<'_, '_>, key: &'static str) -> Option<Vec<BanConfig>> {

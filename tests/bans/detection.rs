@@ -1,8 +1,9 @@
 //! What becomes of a client that is found out: it is banned, and one can see why.
 
 use crate::harness::{BANNED, Running, Site, admitting_broker};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::time::Duration;
 
 const FLAPPING: &str = "[flapping_detect]\nenable = true\nmax_count = 3\n[detection]\nlearning = \"0s\"\n\
@@ -74,6 +75,54 @@ fn shadows_tell_and_ban_nobody() {
     assert_eq!(site.names("bans"), [""; 0]);
     let found = site.succeed(&["detections"]);
     assert!(found.contains(" default would_ban clientid flapper until 20"), "{found}");
+}
+
+/// A receiver of webhooks: its URL, and the requests that it gets.
+fn receiver() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/hook", listener.local_addr().expect("bound"));
+    let (sender, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.expect("accepts"));
+            let (mut request, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).expect("a header");
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().expect("a number");
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+                request.push_str(&line);
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).expect("a body");
+            request.push_str(&String::from_utf8(body).expect("text"));
+            stream.get_mut().write_all(b"HTTP/1.1 204 No Content\r\n\r\n").expect("connected");
+            let _ = sender.send(request);
+        }
+    });
+    (url, requests)
+}
+
+#[test]
+fn a_webhook_is_told_of_a_ban() {
+    let (url, requests) = receiver();
+    let webhook = format!("{FLAPPING}[webhook]\nurl = \"{url}\"\nsecret = \"0123456789abcdef\"\n");
+    let site = Site::with_broker(admitting_broker(), &webhook);
+    let proxy = site.serve();
+    flap(&proxy, "flapper");
+    let request = requests.recv_timeout(Duration::from_secs(20)).expect("an event");
+    let (headers, body) = request.split_at(request.find('{').expect("a body"));
+    let headers = headers.to_ascii_lowercase();
+    assert!(headers.starts_with("post /hook http/1.1"), "{headers}");
+    assert!(headers.contains("x-mqtt-bouncer-signature: sha256="), "{headers}");
+    let event: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    let text = |key: &str| event[key].as_str().expect("a text").to_owned();
+    assert_eq!(["event", "as", "who", "detector"].map(text), ["ban", "clientid", "flapper", "by_clientid"]);
+    assert_eq!(event["evidence"]["addresses"][0], "127.0.0.1");
 }
 
 #[test]
