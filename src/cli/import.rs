@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -42,10 +43,40 @@ pub(super) struct Import {
 }
 
 /// What a file held.
+#[derive(Default)]
 struct Contents {
     bans: Vec<Ban>,
     records: usize,
     wrong: usize,
+}
+
+/// The names of a file, and where each stands first: by hash, since there may be millions. Of two names that fall
+/// together, which is rarer than one in a million files of a million, a repetition is overlooked; the later one counts
+/// then.
+#[derive(Default)]
+struct Names {
+    hash: RandomState,
+    /// Which ban.
+    indexes: HashMap<u64, u32>,
+    /// At which line each ban stands.
+    lines: Vec<u64>,
+}
+
+impl Names {
+    /// The ban of this name, and its line.
+    fn first<'b>(&self, who: &Who, bans: &'b [Ban]) -> Option<(&'b Ban, u64)> {
+        let index = usize::try_from(*self.indexes.get(&self.hash.hash_one(who))?).ok()?;
+        let ban = bans.get(index).filter(|ban| ban.who == *who)?;
+        Some((ban, *self.lines.get(index)?))
+    }
+
+    /// Adds the name of the next ban.
+    fn add(&mut self, who: &Who, line: u64) {
+        if let Ok(index) = u32::try_from(self.lines.len()) {
+            self.indexes.entry(self.hash.hash_one(who)).or_insert(index);
+        }
+        self.lines.push(line);
+    }
 }
 
 /// How many mistakes are printed one by one.
@@ -99,23 +130,21 @@ impl Import {
             kind: self.kind,
             keep_expired: self.keep_expired,
         };
-        let mut contents = Contents { bans: Vec::new(), records: 0, wrong: 0 };
-        // Where each name stands first.
-        let mut seen: HashMap<Who, (usize, u64)> = HashMap::new();
+        let mut contents = Contents::default();
+        let mut names = Names::default();
         let mut records = exchange::read(format, input, options);
         while let Some(record) = records.next() {
             let record = record.map_err(|error| format!("{}: {error}", self.file.display()))?;
             contents.records += 1;
             let line = records.line();
             match record {
-                Ok(ban) => match seen.get(&ban.who) {
+                Ok(ban) => match names.first(&ban.who, &contents.bans) {
                     None => {
-                        seen.insert(ban.who.clone(), (contents.bans.len(), line));
+                        names.add(&ban.who, line);
                         contents.bans.push(ban);
                     }
                     // Lists of names often have one twice, and mean the same.
-                    Some((index, _))
-                        if contents.bans.get(*index).is_some_and(|first| says_the_same(first, &ban)) => {}
+                    Some((first, _)) if says_the_same(first, &ban) => {}
                     Some((_, first)) => {
                         let problem = format!(
                             "line {line}: who: stands in line {first} already, and says otherwise there"
