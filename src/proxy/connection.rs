@@ -82,20 +82,22 @@ impl Connection<'_> {
         if let Some(refusal) = self.ask(&name) {
             return self.refuse(client, refusal, &name).await;
         }
-        self.tell_arrived(&name);
         let routes = self.proxy.routes.load_full();
         let unreachable = |server: &_| self.tell_unreachable(server);
-        let (mut broker, server) = match routes.choose(version).dial(unreachable).await {
+        let dialled = routes.choose(version).dial(unreachable).await;
+        // A ban may have landed while we dialled. After this the broker knows the client.
+        if let Some(refusal) = self.ask(&name) {
+            return self.refuse(client, refusal, &name).await;
+        }
+        // The CONNECT that makes a ban is not refused by it.
+        self.tell_arrived(&name);
+        let (mut broker, server) = match dialled {
             Ok((broker, server)) => (broker, server.to_string()),
             Err(error) => {
                 warn!(listener = %self.door.name(), server = %error.server, error = %Chain(&error), "no broker");
                 return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
             }
         };
-        // A ban may have landed while we dialled. After this the broker knows the client.
-        if let Some(refusal) = self.ask(&name) {
-            return self.refuse(client, refusal, &name).await;
-        }
         if let Err(error) = write_all(&mut broker, &bytes, self.settings.connect_timeout).await {
             warn!(listener = %self.door.name(), %server, %error, "broker did not take the CONNECT");
             self.tell_unreachable(&server);
