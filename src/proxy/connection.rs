@@ -129,12 +129,12 @@ impl Connection<'_> {
             Ok(arrival) => return Some((client, arrival)),
             Err(failure) => failure,
         };
-        self.tell_no_connect(&failure);
+        let manners = self.tell_no_connect(&failure);
         match failure {
             NoConnect::Bad(error) => {
                 let refusal = Refusal::from(error);
                 self.log_no_connect(&failure, refusal.outcome());
-                if let Some(version) = error.version {
+                if let Some(version) = error.version.filter(|_| manners == Manners::Answer) {
                     self.answer(client, &refusal, version, None).await;
                 }
             }

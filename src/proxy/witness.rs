@@ -40,7 +40,15 @@ impl Connection<'_> {
         self.proxy.bouncer.arrived(&self.policy(), &self.client(name));
     }
 
-    pub(super) fn tell_no_connect(&self, failure: &gate::NoConnect) {
+    /// Says how the client is to be treated.
+    pub(super) fn tell_no_connect(&self, failure: &gate::NoConnect) -> Manners {
+        let nobody = Client::new(self.peer.ip(), "", None);
+        // What a banned address sends is one more attempt that its ban refuses, whatever it is.
+        if let Some(ban) = self.proxy.bouncer.check_peer(self.peer.ip()) {
+            let manners = self.manners(&ban, nobody);
+            self.tell(nobody, None, None, End::Refused(Refused::Banned));
+            return manners;
+        }
         let no_connect = match failure {
             gate::NoConnect::Probe => NoConnect::Probe,
             gate::NoConnect::ClosedEarly(_) | gate::NoConnect::Broke(..) => NoConnect::ClosedEarly,
@@ -50,14 +58,14 @@ impl Connection<'_> {
                 _ => NoConnect::Malformed,
             },
         };
-        let nobody = Client::new(self.peer.ip(), "", None);
         self.tell(nobody, None, None, End::NoConnect(no_connect));
+        Manners::Answer
     }
 
     /// Says how the refused client is to be treated.
     pub(super) fn tell_refused(&self, refusal: &Refusal, name: &Name) -> Manners {
         let (refused, manners) = match refusal {
-            Refusal::Banned(ban) => (Refused::Banned, self.manners(ban, name)),
+            Refusal::Banned(ban) => (Refused::Banned, self.manners(ban, self.client(name))),
             Refusal::UpstreamUnavailable => (Refused::UpstreamUnavailable, Manners::Answer),
             Refusal::Draining => (Refused::Draining, Manners::Answer),
             // Whoever has a name has sent a good CONNECT.
@@ -71,8 +79,8 @@ impl Connection<'_> {
         manners
     }
 
-    fn manners(&self, ban: &Ban, name: &Name) -> Manners {
-        let knock = Knock { client: self.client(name), who: &ban.who };
+    fn manners(&self, ban: &Ban, client: Client<'_>) -> Manners {
+        let knock = Knock { client, who: &ban.who };
         let Answer::Silence { time, just_now, is_shadow } = self.proxy.bouncer.banned(&self.policy(), &knock)
         else {
             return Manners::Answer;
@@ -81,7 +89,7 @@ impl Connection<'_> {
             info!(
                 listener = %self.door.name(),
                 peer = %self.peer,
-                client_id = %Shown(&name.client_id),
+                client_id = client.client_id().map(|client_id| display(Shown(client_id))),
                 shadow = is_shadow,
                 seconds = time.as_secs(),
                 "goes on in spite of its ban, and is not answered any more"
