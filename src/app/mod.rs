@@ -9,16 +9,17 @@ pub use keeping::{KeepError, SOCKET_FILE, STORE_FILE};
 pub use report::log_start;
 pub use sockets::ListenError;
 
+use crate::admission::detection::ZonePolicy;
 use crate::admission::{Ban, Class, List, Terms, Timestamp};
 use crate::bouncer::Bouncer;
 use crate::clock::Clock;
-use crate::config::{BanConfig, Config, ConfigError, ListenerConfig, Orders, diff};
+use crate::config::{BanConfig, Config, ConfigError, DEFAULT_ZONE, ListenerConfig, Orders, diff};
 use crate::findings::Findings;
 use crate::metrics::Metrics;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
 use crate::net::upstream::{Upstream, UpstreamSettings};
-use crate::proxy::{Door, Proxy, Route, Routes};
+use crate::proxy::{Door, DoorSettings, Proxy, Route, Routes};
 use crate::signal::{Signal, Signals};
 use crate::telemetry::{Chain, Telemetry};
 use crate::webhook::{Webhook, WebhookError, WebhookSettings};
@@ -27,10 +28,10 @@ use enforcement::Enforcement;
 use keeping::Keeping;
 use report::{Report, log_reload, write_totals};
 use sockets::bind_all;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -44,6 +45,8 @@ pub struct App {
     proxy: Arc<Proxy>,
     telemetry: Telemetry,
     open: HashMap<Arc<str>, OpenDoor>,
+    /// Doors that are closed, whose last sessions may go on.
+    closed: Vec<Weak<Door>>,
     keeping: Option<Keeping>,
     findings: Findings,
     enforcement: Option<Enforcement>,
@@ -111,6 +114,7 @@ impl App {
             proxy,
             telemetry,
             open: HashMap::new(),
+            closed: Vec::new(),
             keeping: None,
             findings,
             enforcement: None,
@@ -216,6 +220,7 @@ impl App {
                 open.door.adjust(listener.door.clone());
             }
         }
+        self.adjust_closed(&config.zones);
         for (list, who) in &orders.remove {
             self.proxy.bouncer.remove_from_file(*list, who);
         }
@@ -278,12 +283,26 @@ impl App {
     }
 
     fn close(&mut self, name: &str) {
-        if let Some(OpenDoor { listener, close, .. }) = self.open.remove(name) {
+        if let Some(OpenDoor { door, listener, close }) = self.open.remove(name) {
+            self.closed.push(Arc::downgrade(&door));
             info!(listener = name, address = %listener.local_addr(), "no longer listening");
             // The door then holds the socket alone, and serves whoever waits in its queue.
             drop(listener);
             close.raise();
         }
+    }
+
+    /// What their zone says holds for sessions of listeners that have gone, too; where the zone has gone as well, what
+    /// holds for everybody without one.
+    fn adjust_closed(&mut self, zones: &BTreeMap<Arc<str>, Arc<ZonePolicy>>) {
+        self.closed.retain(|door| {
+            let Some(door) = door.upgrade() else { return false };
+            let settings = door.settings();
+            if let Some(policy) = zones.get(&settings.policy.zone).or_else(|| zones.get(DEFAULT_ZONE)) {
+                door.adjust(DoorSettings { policy: Arc::clone(policy), ..DoorSettings::clone(&settings) });
+            }
+            true
+        });
     }
 
     /// Puts bans and exemptions of the config file in force.

@@ -56,7 +56,7 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<(Settings, Zones)> {
 }
 
 /// The zone of listeners that name none.
-pub(super) const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 
 /// For how long any zone remembers an offence after its ban is over. (One is remembered for as long as its ban was, at
 /// least.)

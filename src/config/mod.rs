@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod units;
 
+pub use detection::DEFAULT as DEFAULT_ZONE;
 pub use diff::{Orders, diff};
 pub use error::{ConfigError, Mistake};
 pub use file::{BanConfig, Config, ListenerConfig, RouteConfig};
