@@ -66,6 +66,11 @@ impl Bouncer {
         self.shared.detection.banned(policy, knock, self.clock.moment())
     }
 
+    /// True while a banned client is not [answered](Bouncer::banned), whatever it sends.
+    pub fn is_hushed(&self, policy: &ZonePolicy, knock: &Knock<'_>) -> bool {
+        self.shared.detection.is_hushed(policy, knock, self.clock.moment())
+    }
+
     /// A broker could not be reached.
     pub fn unreachable(&self, server: &str) {
         self.shared.detection.unreachable(server, self.clock.moment());

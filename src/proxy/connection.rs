@@ -106,15 +106,19 @@ impl Connection<'_> {
         Some(Inside { client, broker, server, name, session })
     }
 
-    /// Ends a connection from a banned address before anything is read, where the listener is set to.
+    /// Ends a connection from a banned address before anything is read, where the listener is set to, or where the
+    /// address hammers.
     fn knock(&self, client: TcpStream) -> Option<TcpStream> {
-        if self.settings.on_banned_peer == OnBannedPeer::Connack {
+        let policy = &self.settings.policy;
+        if self.settings.on_banned_peer == OnBannedPeer::Connack && policy.hammering.is_none() {
             return Some(client);
         }
         let Some(ban) = self.proxy.bouncer.check_peer(self.peer.ip()) else { return Some(client) };
-        if self.settings.on_banned_peer == OnBannedPeer::Reset {
+        match self.settings.on_banned_peer {
+            OnBannedPeer::Connack if !self.is_hushed(&ban) => return Some(client),
+            OnBannedPeer::Connack | OnBannedPeer::Close => {}
             // Only a socket that the peer has reset already cannot be reset.
-            let _ = client.set_zero_linger();
+            OnBannedPeer::Reset => drop(client.set_zero_linger()),
         }
         self.log_refused(&Refusal::Banned(ban), None);
         None

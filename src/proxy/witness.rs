@@ -79,6 +79,12 @@ impl Connection<'_> {
         manners
     }
 
+    /// True when this banned address is closed without a word, whatever it would say.
+    pub(super) fn is_hushed(&self, ban: &Ban) -> bool {
+        let knock = Knock { client: Client::new(self.peer.ip(), "", None), who: &ban.who };
+        self.proxy.bouncer.is_hushed(&self.policy(), &knock)
+    }
+
     fn manners(&self, ban: &Ban, client: Client<'_>) -> Manners {
         let knock = Knock { client, who: &ban.who };
         let Answer::Silence { time, just_now, is_shadow } = self.proxy.bouncer.banned(&self.policy(), &knock)

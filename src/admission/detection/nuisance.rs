@@ -66,10 +66,7 @@ impl Detection {
         let Some(Hammering { max_count, window_time, hush_time, shadow }) = policy.hammering else {
             return Answer::Connack;
         };
-        let who = self.secret.hash(knock.who.to_string().as_bytes());
-        let zone = self.secret.name(Kind::Zone, &policy.zone);
-        let peer = self.secret.peer(knock.client.peer());
-        let key = self.secret.key(Kind::Hammer, &[zone, knock.who.kind() as u64, who, peer]);
+        let key = self.hammer_key(policy, knock);
         let silence = |just_now| Answer::Silence { time: hush_time, just_now, is_shadow: shadow };
         if self.marks.is_known(key, now) {
             return silence(false);
@@ -81,6 +78,19 @@ impl Detection {
         }
         self.marks.remember(key, now.after(hush_time), now);
         silence(true)
+    }
+
+    /// True while a banned client is not answered. Counts nothing.
+    pub fn is_hushed(&self, policy: &ZonePolicy, knock: &Knock<'_>, now: Moment) -> bool {
+        policy.hammering.is_some_and(|by| !by.shadow)
+            && self.marks.is_known(self.hammer_key(policy, knock), now)
+    }
+
+    fn hammer_key(&self, policy: &ZonePolicy, knock: &Knock<'_>) -> u64 {
+        let who = self.secret.hash(knock.who.to_string().as_bytes());
+        let zone = self.secret.name(Kind::Zone, &policy.zone);
+        let peer = self.secret.peer(knock.client.peer());
+        self.secret.key(Kind::Hammer, &[zone, knock.who.kind() as u64, who, peer])
     }
 
     fn strike_source(

@@ -279,9 +279,12 @@ fn a_banned_client_that_never_gives_up_is_not_answered_any_more() {
         (0..60).map(|i| rig.detection.banned(&rig.policy, &knock, Moment::from_millis(i * 1000))).collect();
     let first = answers.iter().position(|answer| matches!(answer, Answer::Silence { just_now: true, .. }));
     assert_eq!(first, Some(29));
+    let is_hushed = |at, knock| rig.detection.is_hushed(&rig.policy, knock, Moment::from_millis(at));
+    assert!(is_hushed(60_000, &knock) && !is_hushed(700_000, &knock));
     assert!(answers[30..].iter().all(|answer| matches!(answer, Answer::Silence { just_now: false, .. })));
     // A neighbour of the same ban, and the same client later, are answered.
     let other = Knock { client: Client::new(IpAddr::from([192, 0, 2, 9]), "a", None), who: &who };
+    assert!(!is_hushed(60_000, &other));
     assert_eq!(rig.detection.banned(&rig.policy, &other, Moment::from_millis(60_000)), Answer::Connack);
     assert_eq!(rig.detection.banned(&rig.policy, &knock, Moment::from_millis(700_000)), Answer::Connack);
 }
