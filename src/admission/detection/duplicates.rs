@@ -69,6 +69,7 @@ impl Fights {
     /// The broker accepted this client.
     pub(super) fn begin(&self, holder: Holder, policy: &Duplicates, now: Moment) -> Option<Recognised> {
         let origin = origin(holder);
+        self.see(holder);
         let displaced = self.holders.with(holder.id, now, |slot, is_known| {
             let before = is_known.then_some(*slot);
             *slot = Compact::new(holder.id, now.after(self.memory), origin);
@@ -81,6 +82,7 @@ impl Fights {
     /// The broker ended the session of this client.
     pub(super) fn end(&self, holder: Holder, policy: &Duplicates, now: Moment) -> Option<Recognised> {
         let origin = origin(holder);
+        self.see(holder);
         let taker = self.holders.peek(holder.id, |slot| {
             if slot.tag() == origin {
                 *slot = Compact::new(holder.id, now.after(self.memory), origin | ENDED);
@@ -108,6 +110,16 @@ impl Fights {
 
     pub(super) fn usage(&self) -> (usize, usize) {
         self.holders.usage()
+    }
+
+    /// Remembers where it is who uses an identifier that is fought over. Of a displacement only one of the two is seen, and
+    /// that may be the same one each time.
+    fn see(&self, holder: Holder) {
+        if self.count.load(Ordering::Relaxed) > 0
+            && let Some(fight) = self.open().get_mut(&holder.id)
+        {
+            fight.see(holder.peer);
+        }
     }
 
     /// One client displaced another. `holder` is either of the two.
@@ -175,9 +187,7 @@ impl Fight {
             self.displaced.pop_front();
         }
         self.displaced.push_back((now, displaced));
-        if self.addresses.len() < MAX_ADDRESSES && !self.addresses.contains(&peer) {
-            self.addresses.push(peer);
-        }
+        self.see(peer);
         if self.returns.len() < limit {
             return None;
         }
@@ -189,6 +199,12 @@ impl Fight {
         self.quiet_until = Some(now.after(policy.ban_time));
         let returns = u32::try_from(self.returns.len()).unwrap_or(u32::MAX);
         Some(Recognised { addresses: self.addresses.clone(), returns })
+    }
+
+    fn see(&mut self, peer: IpAddr) {
+        if self.addresses.len() < MAX_ADDRESSES && !self.addresses.contains(&peer) {
+            self.addresses.push(peer);
+        }
     }
 
     fn is_alive(&self, now: Moment) -> bool {
@@ -242,14 +258,16 @@ mod tests {
 
     #[test]
     fn two_that_displace_each_other_are_recognised_whichever_event_comes_first() {
-        for end_first in [true, false] {
+        // The last two: it is always the same one that tells of the displacement.
+        let orders: [fn(u64) -> bool; 4] = [|_| true, |_| false, |turn| turn % 2 == 0, |turn| turn % 2 == 1];
+        for order in orders {
             let fights = fights();
             fights.begin(holder(1), &POLICY, at(0));
             let mut told = Vec::new();
             for turn in 1..40_u64 {
                 let (new, old) = if turn % 2 == 1 { (2, 1) } else { (1, 2) };
                 let now = at(turn * 5000);
-                let mut end = None;
+                let (end_first, mut end) = (order(turn), None);
                 if end_first {
                     end = fights.end(holder(old), &POLICY, now);
                 }
