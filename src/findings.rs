@@ -1,13 +1,14 @@
 //! What detection has found lately, as it is told: in the log, over the socket, to a webhook, in the store.
 
 use crate::admission::Timestamp;
-use crate::admission::detection::{Detected, Detector, DuplicateClients, Evidence, Finding};
+use crate::admission::detection::{Detected, Detector, DuplicateClients, Evidence, Finding, Hushed};
 use crate::telemetry::Shown;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::field::display;
 use tracing::{info, warn};
 
 /// The latest findings, and how many there were of each kind. Clones share them.
@@ -46,6 +47,10 @@ impl Findings {
             Finding::Duplicates(duplicates) => {
                 log_duplicates(duplicates);
                 (Detector::Duplicates, true)
+            }
+            Finding::Hushed(hushed) => {
+                log_hushed(hushed);
+                (Detector::Hammering, hushed.is_shadow)
             }
         };
         if let Some([bans, would_be_bans]) = self.counts_of(detector) {
@@ -114,6 +119,17 @@ fn log_detected(detected: &Detected) {
     }
 }
 
+fn log_hushed(hushed: &Hushed) {
+    let Hushed { who, zone, address, client_id, time, is_shadow } = hushed;
+    let (name, seconds) = (who.to_string(), time.as_secs());
+    let client_id = client_id.as_deref().map(|client_id| display(Shown(client_id)));
+    if *is_shadow {
+        info!(%zone, detector = %Detector::Hammering, r#as = %who.kind(), who = %Shown(&name), peer = %address, client_id, seconds, "goes on in spite of its ban, and would not be answered any more");
+    } else {
+        info!(%zone, detector = %Detector::Hammering, r#as = %who.kind(), who = %Shown(&name), peer = %address, client_id, seconds, "goes on in spite of its ban, and is not answered any more");
+    }
+}
+
 fn log_duplicates(duplicates: &DuplicateClients) {
     let DuplicateClients { who, zone, addresses, returns } = duplicates;
     let (name, addresses) = (who.to_string(), listed(addresses));
@@ -153,6 +169,21 @@ fn to_json(finding: &Finding, at: Timestamp, node: &str) -> Value {
                 "evidence": evidence_json(evidence),
             })
         }
+        Finding::Hushed(hushed) => {
+            let Hushed { who, zone, address, client_id, time, is_shadow } = &**hushed;
+            let client_ids: Vec<String> = client_id.iter().map(|id| shortened(id)).collect();
+            json!({
+                "event": if *is_shadow { "would_hush" } else { "hush" },
+                "at": at.to_string(),
+                "node": node,
+                "zone": **zone,
+                "detector": Detector::Hammering.as_str(),
+                "as": who.kind().as_str(),
+                "who": who.to_string(),
+                "hush_time_seconds": time.as_secs_f64(),
+                "evidence": { "addresses": [address.to_string()], "client_ids": client_ids },
+            })
+        }
         Finding::Duplicates(duplicates) => {
             let DuplicateClients { who, zone, addresses, returns } = &**duplicates;
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -188,6 +219,10 @@ fn evidence_json(evidence: &Evidence) -> Value {
             "unknown": blame.unknown,
         },
     })
+}
+
+fn shortened(client_id: &str) -> String {
+    client_id.chars().take(MAX_SHOWN).collect()
 }
 
 /// How many characters of a client identifier evidence holds.

@@ -126,8 +126,8 @@ impl Rule {
 /// The lines of this crate.
 const OUR_LINES: &str = "mqtt_bouncer";
 
-/// The room whose lines are about single connections: how many there are is for strangers to decide.
-const CONNECTION_LINES: &str = "mqtt_bouncer::proxy";
+/// The rooms whose lines are about single clients: how many there are is for strangers to decide.
+const CLIENT_LINES: [&str; 2] = ["mqtt_bouncer::proxy", "mqtt_bouncer::findings"];
 
 impl Gate {
     /// Lines of other crates are for whoever asks for everything.
@@ -139,10 +139,8 @@ impl Gate {
 
     fn lets_line_through(&self, metadata: &Metadata<'_>) -> bool {
         let rule = self.rule.load();
-        let Some(limiter) = rule.limiter.as_ref().filter(|_| metadata.target().starts_with(CONNECTION_LINES))
-        else {
-            return true;
-        };
+        let is_limited = CLIENT_LINES.iter().any(|room| metadata.target().starts_with(room));
+        let Some(limiter) = rule.limiter.as_ref().filter(|_| is_limited) else { return true };
         let through = limiter.check().is_ok();
         if !through {
             self.suppressed.fetch_add(1, Ordering::Relaxed);

@@ -45,7 +45,21 @@ const ROOMS: &[(&str, &[&str])] = &[
             "webhook",
         ],
     ),
-    ("cli", &["admin", "admission", "app", "clock", "config", "exchange", "signal", "store", "telemetry"]),
+    (
+        "cli",
+        &[
+            "admin",
+            "admission",
+            "app",
+            "clock",
+            "config",
+            "exchange",
+            "signal",
+            "store",
+            "telemetry",
+            "webhook",
+        ],
+    ),
 ];
 
 /// Rooms that decide and do not act, and what would make them act.

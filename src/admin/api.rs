@@ -71,25 +71,43 @@ impl Admin {
 
     fn router(self) -> Router {
         Router::new()
-            .route("/api/v5/explain", get(explain))
+            .route("/api/v5/explain", get(explain_query).post(explain_body))
             .route("/api/v5/detections", get(detections))
             .route("/api/v5/{list}/import", post(import))
-            .route("/api/v5/{list}/{kind}/{who}", delete(remove))
+            .route("/api/v5/{list}/remove", post(remove_body))
+            .route("/api/v5/{list}/{kind}/{who}", delete(remove_path))
             .route("/api/v5/{list}", delete(clear))
             .fallback(async || Fault::not_found(&"there is no such call"))
             .with_state(self)
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Asked {
+/// A client that is asked about.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Asked {
     #[serde(default)]
-    clientid: String,
-    username: Option<String>,
-    peer: IpAddr,
+    pub(super) clientid: String,
+    pub(super) username: Option<String>,
+    pub(super) peer: IpAddr,
 }
 
-async fn explain(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Result<Json<Value>, Fault> {
+/// Whom a ban names.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Named {
+    pub(super) r#as: String,
+    pub(super) who: String,
+}
+
+async fn explain_query(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Result<Json<Value>, Fault> {
+    explain(&admin, &asked).await
+}
+
+/// For names that are too long for a path.
+async fn explain_body(State(admin): State<Admin>, Json(asked): Json<Asked>) -> Result<Json<Value>, Fault> {
+    explain(&admin, &asked).await
+}
+
+async fn explain(admin: &Admin, asked: &Asked) -> Result<Json<Value>, Fault> {
     let client = Client::new(asked.peer, &asked.clientid, asked.username.as_deref());
     let explanation = admin.bouncer.explain(&client);
     let mut evidence = Vec::new();
@@ -124,13 +142,25 @@ async fn import(
     let read = tokio::task::spawn_blocking(move || read_changes(records, list, mode, now));
     let changes = read.await.map_err(|_| Fault::internal(&"the records could not be read"))??;
     let one = if changes.len() == 1 { changes.first().cloned() } else { None };
+    let replaced = one.as_ref().and_then(|change| replaced(&admin.bouncer, change));
     let done = admin.store.change(changes).await?;
+    if let Some(who) = replaced {
+        // Detection would wait for the end of its own ban otherwise.
+        admin.bouncer.lifted(&who);
+    }
     if let Some(Change::Put(list, ban) | Change::Add(list, ban, _)) = one {
         log_one(list, &ban);
     } else {
         info!(%list, added = done.added, changed = done.changed, "imported");
     }
     Ok(Json(Changes { added: done.added, changed: done.changed }))
+}
+
+/// Whom an automatic ban names that this change takes the place of.
+fn replaced(bouncer: &Bouncer, change: &Change) -> Option<Who> {
+    let Change::Put(List::Bans, ban) = change else { return None };
+    let there = bouncer.admission().list(List::Bans).get(&ban.who)?;
+    Detector::is_author(&there.terms.by).then_some(there.who)
 }
 
 fn log_one(list: List, ban: &Ban) {
@@ -156,11 +186,25 @@ fn read_changes(records: impl BufRead, list: List, mode: Mode, now: Timestamp) -
         .collect()
 }
 
-async fn remove(
+async fn remove_path(
     State(admin): State<Admin>,
     Path((list, kind, who)): Path<(String, String, String)>,
 ) -> Result<StatusCode, Fault> {
-    let list = list_named(&list)?;
+    remove(&admin, &list, Named { r#as: kind, who }).await
+}
+
+/// For names that are too long for a path.
+async fn remove_body(
+    State(admin): State<Admin>,
+    Path(list): Path<String>,
+    Json(named): Json<Named>,
+) -> Result<StatusCode, Fault> {
+    remove(&admin, &list, named).await
+}
+
+async fn remove(admin: &Admin, list: &str, named: Named) -> Result<StatusCode, Fault> {
+    let Named { r#as: kind, who } = named;
+    let list = list_named(list)?;
     let kind: As = kind.parse().map_err(|error| Fault::bad_request(&format!("{kind} {error}")))?;
     let who = Who::new(kind, &who, None).map_err(|error| Fault::bad_request(&format!("who {error}")))?;
     let done = admin.store.change(vec![Change::Remove(list, who.clone())]).await?;

@@ -1,21 +1,20 @@
 //! Calls a running proxy through its socket.
 
-use super::api::{Changes, Mode, path_name};
+use super::api::{Asked, Changes, Mode, Named, path_name};
 use super::explanation::{self, BadExplanation, Explained};
 use super::fault::FaultBody;
 use crate::admission::{Ban, Client, List, Who};
 use crate::exchange::{Format, Writer};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
-use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::Value;
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 use tokio::net::UnixStream;
@@ -50,7 +49,7 @@ pub enum CallError {
         message: String,
     },
     /// The answer is none.
-    #[error("the running proxy's answer {0}")]
+    #[error("the running proxy's answer makes no sense: {0}")]
     Nonsense(#[from] BadExplanation),
 }
 
@@ -71,10 +70,12 @@ impl Caller {
 
     /// Whether this client would be let in, and everything that names it.
     pub async fn explain(&self, client: &Client<'_>) -> Result<Explained, CallError> {
-        let id = client.client_id().map(|id| format!("&clientid={}", escaped(id))).unwrap_or_default();
-        let name = client.username().map(|name| format!("&username={}", escaped(name))).unwrap_or_default();
-        let path = format!("explain?peer={}{id}{name}", escaped(client.peer()));
-        let answer = self.call(Method::GET, &path, Empty::new().boxed_unsync()).await?;
+        let asked = Asked {
+            clientid: client.client_id().unwrap_or_default().to_owned(),
+            username: client.username().map(str::to_owned),
+            peer: client.peer(),
+        };
+        let answer = self.call(Method::POST, "explain", json(&asked)).await?;
         Ok(explanation::read(&answer)?)
     }
 
@@ -108,8 +109,9 @@ impl Caller {
 
     /// Lifts the one that names `who`; false when there is none.
     pub async fn remove(&self, list: List, who: &Who) -> Result<bool, CallError> {
-        let path = format!("{}/{}/{}", path_name(list), who.kind(), escaped(who));
-        match self.call(Method::DELETE, &path, Empty::new().boxed_unsync()).await {
+        let named = Named { r#as: who.kind().to_string(), who: who.to_string() };
+        let path = format!("{}/remove", path_name(list));
+        match self.call(Method::POST, &path, json(&named)).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -130,7 +132,7 @@ impl Caller {
             .method(method)
             .uri(format!("/api/v5/{path}"))
             .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "application/x-ndjson")
+            .header(CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(|error| unreachable(io::Error::other(error)))?;
         let exchange = async {
@@ -172,6 +174,8 @@ fn refusal(body: &[u8]) -> CallError {
     CallError::Refused { code, message }
 }
 
-fn escaped(text: impl Display) -> String {
-    utf8_percent_encode(&text.to_string(), NON_ALPHANUMERIC).to_string()
+/// Names stand in the body, since they may be longer than a path can be.
+fn json(value: &impl Serialize) -> Body {
+    // Texts can always be written.
+    Full::new(Bytes::from(serde_json::to_vec(value).unwrap_or_default())).boxed_unsync()
 }

@@ -34,7 +34,7 @@ impl From<Offence> for Evidence {
 
 /// A text that is no explanation.
 #[derive(Debug, thiserror::Error)]
-#[error("is no explanation: {0}")]
+#[error("{0}")]
 pub struct BadExplanation(String);
 
 impl BadExplanation {

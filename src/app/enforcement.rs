@@ -1,7 +1,7 @@
 //! What becomes of a finding: it is logged, kept, remembered for whoever asks, and told to a webhook. Its ban is in force already.
 
 use crate::admission::detection::{Detected, Finding};
-use crate::admission::{List, Until};
+use crate::admission::{Ban, List, Until};
 use crate::bouncer::Bouncer;
 use crate::findings::Findings;
 use crate::net::stop::Stop;
@@ -10,11 +10,13 @@ use crate::telemetry::Chain;
 use crate::webhook::Webhook;
 use arc_swap::ArcSwapOption;
 use serde_json::Value;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tracing::{error, warn};
+use tokio::time::{sleep, timeout};
+use tracing::error;
 
 /// The task that does it, and the webhook that it tells.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Enforcement {
         Enforcement { webhook, following, stop }
     }
 
-    /// Tells another webhook from now on. The one before delivers what it has.
+    /// Tells another webhook from now on. The one before has a few seconds to deliver what it has.
     pub(super) fn tell(&self, webhook: Option<Webhook>) {
         if let Some(before) = self.webhook.swap(webhook.map(Arc::new)) {
             tokio::spawn(async move { Webhook::clone(&before).stop(LAST_PATIENCE).await });
@@ -68,16 +70,19 @@ async fn follow(
     stop: Stop,
 ) {
     let Some(mut arriving) = bouncer.findings() else { return };
+    // Whoever waits for the disk does not keep the log and the webhook waiting.
+    let (keep, to_keep) = mpsc::channel(WAITING);
+    let keeping = tokio::spawn(keep_all(bouncer.clone(), store, to_keep, stop.clone()));
     let mut batch = Vec::new();
     loop {
         tokio::select! {
             biased;
             _ = arriving.recv_many(&mut batch, AT_ONCE) => {}
-            () = stop.raised() => return,
+            () = stop.raised() => break,
         }
         let lost = bouncer.take_lost_findings();
         if lost > 0 {
-            warn!(lost, "bans are in force that were neither logged nor kept: too many at once");
+            error!(lost, "found out and not banned: too many at once, or too many automatic bans");
         }
         let mut changes = Vec::new();
         for (finding, at) in batch.drain(..) {
@@ -85,39 +90,133 @@ async fn follow(
             if let Some(webhook) = &*webhook.load() {
                 webhook.send(told.to_string().into(), at.as_millis() / 1000);
             }
-            changes.extend(changes_of(&bouncer, finding, &told));
+            changes.extend(kept(finding, told));
         }
-        if changes.is_empty() {
-            continue;
+        if !changes.is_empty() && keep.send(changes).await.is_err() {
+            break;
         }
-        if let Err(cause) = store.change(changes).await {
-            error!(error = %Chain(&cause), "automatic bans are in force and not on disk");
+    }
+    drop(keep);
+    let _ = keeping.await;
+}
+
+/// How many findings are noted together.
+const AT_ONCE: usize = 256;
+
+/// How many batches may wait for the disk.
+const WAITING: usize = 256;
+
+/// A ban that detection has made, and the offence that it is.
+struct Kept {
+    ban: Ban,
+    offence: Offence,
+}
+
+/// What the store is to keep of a finding.
+fn kept(finding: Finding, mut told: Value) -> Option<Kept> {
+    let Finding::Detected(detected) = finding else { return None };
+    let Detected { ban, ban_time, offence, is_shadow: false, .. } = *detected else { return None };
+    let Until::Moment(until) = ban.terms.until else { return None };
+    // It is kept under that name, which may be long.
+    if let Some(fields) = told.as_object_mut() {
+        fields.remove("who");
+    }
+    let mut evidence = told.to_string();
+    if evidence.len() > MAX_EVIDENCE {
+        evidence.clear();
+    }
+    let offence = Offence { who: ban.who.clone(), count: offence, until, ban_time, evidence };
+    Some(Kept { ban, offence })
+}
+
+/// Writes what detection has banned; what cannot be written is tried again until `stop` is raised.
+async fn keep_all(bouncer: Bouncer, store: Store, mut arriving: mpsc::Receiver<Vec<Kept>>, stop: Stop) {
+    while let Some(bans) = arriving.recv().await {
+        let mut is_failing = false;
+        while let Err(cause) = store.change(changes(&bouncer, &bans)).await {
+            if !mem::replace(&mut is_failing, true) {
+                error!(error = %Chain(&cause), "automatic bans are in force and not on disk");
+            }
+            tokio::select! {
+                () = stop.raised() => break,
+                () = sleep(A_WHILE) => {}
+            }
+        }
+        if bouncer.is_crowded() {
+            let by = bouncer.clock().now();
+            let ended = Change::RemoveEnded { list: List::Bans, by, limit: AT_ONCE * 2 };
+            if let Err(cause) = store.change(vec![ended]).await {
+                error!(error = %Chain(&cause), "ended bans stay in the store");
+            }
         }
     }
 }
 
-/// How many findings are written together.
-const AT_ONCE: usize = 256;
+/// After how long a write that failed is tried again.
+const A_WHILE: Duration = Duration::from_secs(5);
 
-/// What the store is to keep of a finding. A ban that ends sooner than one that is there changes nothing.
-fn changes_of(bouncer: &Bouncer, finding: Finding, told: &Value) -> Vec<Change> {
-    match finding {
-        Finding::Detected(detected) if !detected.is_shadow => {
-            let Detected { ban, ban_time, offence, .. } = *detected;
-            let there = bouncer.admission().list(List::Bans).get(&ban.who);
-            let until = match ban.terms.until {
-                Until::Moment(until) if there.is_none_or(|there| there.terms.until <= ban.terms.until) => {
-                    until
-                }
-                Until::Moment(_) | Until::Infinity => return Vec::new(),
-            };
-            let mut evidence = told.to_string();
-            if evidence.len() > MAX_EVIDENCE {
-                evidence.clear();
-            }
-            let offence = Offence { who: ban.who.clone(), count: offence, until, ban_time, evidence };
-            vec![Change::Put(List::Bans, ban), Change::Offend(offence)]
-        }
-        Finding::Detected(_) | Finding::Duplicates(_) => Vec::new(),
+/// The bans of these that nobody has lifted meanwhile, and their offences.
+fn changes(bouncer: &Bouncer, bans: &[Kept]) -> Vec<Change> {
+    let is_listed = |kept: &&Kept| bouncer.admission().list(List::Bans).get(&kept.ban.who).is_some();
+    let both = |Kept { ban, offence }: &Kept| {
+        [Change::Extend(List::Bans, ban.clone()), Change::Offend(offence.clone())]
+    };
+    bans.iter().filter(is_listed).flat_map(both).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::{As, Terms, Timestamp, Who};
+    use crate::clock::Clock;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn ban(by: &str, until: Until) -> Ban {
+        let who = Who::new(As::ClientId, "bot", None).expect("a name");
+        Ban { who, terms: Terms { by: by.into(), reason: "".into(), at: NOW, until } }
+    }
+
+    fn found() -> Kept {
+        let (until, ban_time) = (NOW.after(Duration::from_mins(5)), Duration::from_mins(5));
+        let ban = ban("flapping detector", Until::Moment(until));
+        let offence = Offence { who: ban.who.clone(), count: 1, until, ban_time, evidence: "{}".to_owned() };
+        Kept { ban, offence }
+    }
+
+    fn site() -> (Bouncer, Store) {
+        let bouncer = Bouncer::new(Clock::manual(NOW));
+        let store = Store::in_memory(bouncer.clone()).expect("memory");
+        (bouncer, store)
+    }
+
+    #[tokio::test]
+    async fn a_longer_ban_that_came_first_stays() {
+        let (bouncer, store) = site();
+        let forever = ban("ops", Until::Infinity);
+        bouncer.extend(List::Bans, found().ban).expect("room");
+        store.change(vec![Change::Put(List::Bans, forever.clone())]).await.expect("written");
+        store.change(changes(&bouncer, &[found()])).await.expect("written");
+        assert_eq!(bouncer.admission().list(List::Bans).get(&forever.who), Some(forever));
+    }
+
+    #[tokio::test]
+    async fn a_ban_that_was_lifted_before_it_was_written_does_not_come_back() {
+        let (bouncer, store) = site();
+        bouncer.extend(List::Bans, found().ban).expect("room");
+        store.change(vec![Change::Remove(List::Bans, found().ban.who)]).await.expect("written");
+        assert!(changes(&bouncer, &[found()]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_found_is_written_before_it_ends() {
+        let (bouncer, store) = site();
+        let (keep, to_keep) = mpsc::channel(1);
+        bouncer.extend(List::Bans, found().ban).expect("room");
+        keep.send(vec![found()]).await.expect("room");
+        drop(keep);
+        keep_all(bouncer, store.clone(), to_keep, Stop::default()).await;
+        let offence = store.offence(found().ban.who).await.expect("readable").expect("kept");
+        assert_eq!((offence.count, offence.evidence.as_str()), (1, "{}"));
     }
 }

@@ -10,7 +10,7 @@ pub use report::log_start;
 pub use sockets::ListenError;
 
 use crate::admission::detection::ZonePolicy;
-use crate::admission::{Ban, Class, List, Terms, Timestamp};
+use crate::admission::{As, Ban, Class, List, Terms, Timestamp, TooMany};
 use crate::bouncer::Bouncer;
 use crate::clock::Clock;
 use crate::config::{BanConfig, Config, ConfigError, DEFAULT_ZONE, ListenerConfig, Orders, diff};
@@ -88,6 +88,9 @@ pub enum ReloadError {
     /// The webhook that it asks for cannot be told.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// Together with the patterns that were added at run time, there would be too many.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
 }
 
 impl App {
@@ -206,6 +209,7 @@ impl App {
             .iter()
             .filter_map(|name| Some((self.bind_of(name)?, Arc::clone(&self.open.get(name)?.listener))));
         let sockets = bind_all(&orders.open, &closing.collect())?;
+        room_for(&orders, &self.proxy.bouncer)?;
         let is_same_webhook = config.webhook == self.config.webhook;
         let webhook = if is_same_webhook { None } else { start_webhook(config.webhook.as_ref())? };
 
@@ -351,6 +355,23 @@ impl App {
 
 /// How often it is seen whether patterns that were added want rearranging.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Whether the lists can hold the expensive patterns that a reload adds.
+fn room_for(orders: &Orders, bouncer: &Bouncer) -> Result<(), TooMany> {
+    let mut more: HashMap<(List, As, Class), usize> = HashMap::new();
+    for (list, ban) in &orders.put {
+        let Some(pattern) = ban.who.pattern() else { continue };
+        let (kind, class) = (ban.who.kind(), pattern.class());
+        let lists = bouncer.admission().list(*list);
+        let Some(max) = class.max().filter(|_| lists.get(&ban.who).is_none()) else { continue };
+        let more = more.entry((*list, kind, class)).or_default();
+        *more += 1;
+        if lists.count_of(kind, class) + *more > max {
+            return Err(TooMany { pattern: pattern.source().into(), class, max });
+        }
+    }
+    Ok(())
+}
 
 fn start_webhook(settings: Option<&WebhookSettings>) -> Result<Option<Webhook>, WebhookError> {
     settings.map(|settings| Webhook::start(settings.clone())).transpose()

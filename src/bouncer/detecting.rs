@@ -2,9 +2,10 @@
 
 use super::Bouncer;
 use crate::admission::detection::{
-    Answer, Arrival, Finding, Knock, Moment, Offence, Stay, Visit, ZonePolicy,
+    Answer, Arrival, Finding, Hushed, Knock, Moment, Offence, Stay, Visit, ZonePolicy,
 };
 use crate::admission::{Client, List, Timestamp, Who};
+use compact_str::CompactString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -17,7 +18,7 @@ pub(super) struct Findings {
     lost: AtomicU64,
 }
 
-/// How many findings may wait. A ban that finds no room is in force all the same.
+/// How many findings may wait.
 const WAITING: usize = 8192;
 
 impl Default for Findings {
@@ -63,7 +64,23 @@ impl Bouncer {
 
     /// A banned client has come. Says how to answer it.
     pub fn banned(&self, policy: &ZonePolicy, knock: &Knock<'_>) -> Answer {
-        self.shared.detection.banned(policy, knock, self.clock.moment())
+        let (at, now) = self.times();
+        let answer = self.shared.detection.banned(policy, knock, now);
+        if let Answer::Silence { time, just_now: true, is_shadow } = answer {
+            let Knock { client, who } = knock;
+            self.pass_on(
+                Finding::Hushed(Box::new(Hushed {
+                    who: Who::clone(who),
+                    zone: Arc::clone(&policy.zone),
+                    address: client.peer(),
+                    client_id: client.client_id().map(CompactString::from),
+                    time,
+                    is_shadow,
+                })),
+                at,
+            );
+        }
+        answer
     }
 
     /// True while a banned client is not [answered](Bouncer::banned), whatever it sends.
@@ -108,31 +125,51 @@ impl Bouncer {
         self.shared.findings.receiver.lock().ok()?.take()
     }
 
-    /// How many findings nobody was told of since this was last asked. Their bans are in force, and kept nowhere.
+    /// How many findings came to nothing since this was last asked, because there were too many.
     pub fn take_lost_findings(&self) -> u64 {
         self.shared.findings.lost.swap(0, Ordering::Relaxed)
+    }
+
+    /// True when automatic bans take so much memory that those that have ended should go.
+    pub fn is_crowded(&self) -> bool {
+        self.shared.automatic.load(Ordering::Relaxed) > MAX_AUTOMATIC / 2
     }
 
     fn times(&self) -> (Timestamp, Moment) {
         (self.clock.now(), self.clock.moment())
     }
 
-    /// Puts bans in force at once, before anybody is told.
     fn carry_out(&self, findings: Vec<Finding>, at: Timestamp) {
         for finding in findings {
-            if let Finding::Detected(detected) = &finding
-                && !detected.is_shadow
-                && self
-                    .list(List::Bans)
-                    .get(&detected.ban.who)
-                    .is_none_or(|ban| ban.terms.until < detected.ban.terms.until)
-            {
-                // Detection bans by name, address and network: of those there may be any number.
-                let _ = self.put(List::Bans, detected.ban.clone());
+            self.pass_on(finding, at);
+        }
+    }
+
+    /// Puts a ban in force at once, before anybody is told. One that nobody can be told of, or that has no room, is not
+    /// made: what is in force is known and kept.
+    fn pass_on(&self, finding: Finding, at: Timestamp) {
+        let ban = match &finding {
+            Finding::Detected(detected) if !detected.is_shadow => Some(&detected.ban),
+            Finding::Detected(_) | Finding::Duplicates(_) | Finding::Hushed(_) => None,
+        };
+        let has_room = ban.is_none() || self.shared.automatic.load(Ordering::Relaxed) < MAX_AUTOMATIC;
+        match self.shared.findings.sender.try_reserve() {
+            Ok(place) if has_room => {
+                if let Some(ban) = ban {
+                    // Detection bans by name, address and network: of those there may be any number.
+                    let _ = self.extend(List::Bans, ban.clone());
+                }
+                place.send((finding, at));
             }
-            if self.shared.findings.sender.try_send((finding, at)).is_err() {
+            _ => {
+                if let Some(ban) = ban {
+                    self.shared.detection.lifted(&ban.who);
+                }
                 self.shared.findings.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 }
+
+/// The most memory that automatic bans may take, in bytes: room for about a million.
+const MAX_AUTOMATIC: usize = 256 << 20;

@@ -5,14 +5,18 @@
 
 mod detecting;
 
-use crate::admission::detection::{Detection, Secret, Settings};
-use crate::admission::{Admission, As, Ban, BanList, Client, Explanation, List, TooMany, Verdict, Who};
+use crate::admission::detection::{Detection, Detector, Secret, Settings};
+use crate::admission::{
+    Admission, As, Ban, BanList, Client, Explanation, List, Match, TooMany, Verdict, Who,
+};
 use crate::clock::Clock;
 use detecting::Findings;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::error;
 
 /// A handle to the lists. Clones share them. Checks take no lock.
 #[derive(Debug, Clone)]
@@ -27,10 +31,15 @@ struct Shared {
     detection: Detection,
     findings: Findings,
     /// What the config file says, and beside it what was said at run time. Whoever changes the lists holds this.
-    from_file: Mutex<HashMap<(List, Who), Sources>>,
+    from_file: Mutex<FromFile>,
+    /// About how many bytes the automatic bans in the lists take.
+    automatic: AtomicUsize,
 }
 
-/// Two bans that name the same. The one in the list is the one that ends later, the file's if they end alike.
+type FromFile = HashMap<(List, Who), Sources>;
+
+/// Two bans that name the same. The one in the list is the one that ends later, the file's if they end alike; of two
+/// patterns that match differently, the one that matches any part.
 #[derive(Debug)]
 struct Sources {
     file: Ban,
@@ -39,8 +48,13 @@ struct Sources {
 
 impl Sources {
     fn in_force(&self) -> &Ban {
-        let longer = self.run_time.as_ref().filter(|ban| ban.terms.until > self.file.terms.until);
-        longer.unwrap_or(&self.file)
+        let Some(run_time) = &self.run_time else { return &self.file };
+        let is_in_force = match (self.file.who.matching(), run_time.who.matching()) {
+            (Some(Match::Search), Some(Match::Full)) => false,
+            (Some(Match::Full), Some(Match::Search)) => true,
+            _ => run_time.terms.until > self.file.terms.until,
+        };
+        if is_in_force { run_time } else { &self.file }
     }
 }
 
@@ -57,6 +71,7 @@ impl Bouncer {
             detection: Detection::new(settings, secret(), clock.moment()),
             findings: Findings::default(),
             from_file: Mutex::default(),
+            automatic: AtomicUsize::new(0),
         };
         Bouncer { shared: Arc::new(shared), clock }
     }
@@ -82,16 +97,33 @@ impl Bouncer {
     /// # Errors
     /// It is an expensive pattern, and there are too many already; nothing has changed.
     pub fn put(&self, list: List, ban: Ban) -> Result<(), TooMany> {
+        self.put_locked(&mut self.lock(), list, ban)
+    }
+
+    /// As [`put`](Bouncer::put), unless what was added at run time ends as late, or later.
+    pub(crate) fn extend(&self, list: List, ban: Ban) -> Result<(), TooMany> {
         let mut from_file = self.lock();
+        let sources = from_file.get(&(list, ban.who.clone()));
+        let there = match sources {
+            Some(sources) => sources.run_time.as_ref().map(|ban| ban.terms.until),
+            None => self.list(list).get(&ban.who).map(|ban| ban.terms.until),
+        };
+        if there.is_some_and(|until| until >= ban.terms.until) {
+            return Ok(());
+        }
+        self.put_locked(&mut from_file, list, ban)
+    }
+
+    fn put_locked(&self, from_file: &mut FromFile, list: List, ban: Ban) -> Result<(), TooMany> {
         // Most bans have one source, and millions are put.
         let sources = if from_file.is_empty() { None } else { from_file.get_mut(&(list, ban.who.clone())) };
-        let Some(sources) = sources else { return self.list(list).insert(ban).map(drop) };
+        let Some(sources) = sources else { return self.insert(list, ban) };
         let before = sources.run_time.replace(ban);
-        let inserted = self.list(list).insert(sources.in_force().clone());
+        let inserted = self.insert(list, sources.in_force().clone());
         if inserted.is_err() {
             sources.run_time = before;
         }
-        inserted.map(drop)
+        inserted
     }
 
     /// Takes off the list what was added at run time. What the config file says of the same `who` is in force again.
@@ -102,7 +134,7 @@ impl Bouncer {
                 sources.run_time = None;
                 self.put_back(list, sources.file.clone());
             }
-            None => drop(self.list(list).remove(who)),
+            None => self.take_off(list, who),
         }
     }
 
@@ -118,7 +150,7 @@ impl Bouncer {
             None => self.list(list).get(&file.who),
         };
         let sources = Sources { file, run_time };
-        self.list(list).insert(sources.in_force().clone())?;
+        self.insert(list, sources.in_force().clone())?;
         from_file.insert(key, sources);
         Ok(())
     }
@@ -128,7 +160,7 @@ impl Bouncer {
         let mut from_file = self.lock();
         match from_file.remove(&(list, who.clone())) {
             Some(Sources { run_time: Some(ban), .. }) => self.put_back(list, ban),
-            Some(Sources { run_time: None, .. }) => drop(self.list(list).remove(who)),
+            Some(Sources { run_time: None, .. }) => self.take_off(list, who),
             None => {}
         }
     }
@@ -140,12 +172,30 @@ impl Bouncer {
 
     /// Puts a ban in the place of one that names the same.
     fn put_back(&self, list: List, ban: Ban) {
-        let (list, who) = (self.list(list), ban.who.clone());
-        if list.insert(ban.clone()).is_err() {
+        let who = ban.who.clone();
+        if self.insert(list, ban.clone()).is_err() {
             // Of two patterns alike the one may be of a dearer class than the other; the place of both is free then.
-            list.remove(&who);
-            let _ = list.insert(ban);
+            self.take_off(list, &who);
+            if let Err(error) = self.insert(list, ban) {
+                error!(%list, %error, "not in force any more");
+            }
         }
+    }
+
+    fn insert(&self, list: List, ban: Ban) -> Result<(), TooMany> {
+        let size = automatic_size(&ban);
+        let before = self.list(list).insert(ban)?;
+        self.shared.automatic.fetch_add(size, Ordering::Relaxed);
+        self.forget_size(before.as_ref());
+        Ok(())
+    }
+
+    fn take_off(&self, list: List, who: &Who) {
+        self.forget_size(self.list(list).remove(who).as_ref());
+    }
+
+    fn forget_size(&self, gone: Option<&Ban>) {
+        self.shared.automatic.fetch_sub(gone.map_or(0, automatic_size), Ordering::Relaxed);
     }
 
     /// How many bans or exemptions of this kind there are, active or not.
@@ -168,7 +218,7 @@ impl Bouncer {
     }
 
     /// A change that panicked has left the map whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<(List, Who), Sources>> {
+    fn lock(&self) -> MutexGuard<'_, FromFile> {
         self.shared.from_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -178,6 +228,19 @@ impl Default for Bouncer {
         Bouncer::new(Clock::default())
     }
 }
+
+/// About how many bytes a ban takes that detection has made; nothing for others, which people answer for.
+fn automatic_size(ban: &Ban) -> usize {
+    let name = match &ban.who {
+        _ if !Detector::is_author(&ban.terms.by) => return 0,
+        Who::ClientId(name) | Who::Username(name) => name.len(),
+        _ => 0,
+    };
+    // It stands in the list by its name, and once more by its end.
+    BAN_SIZE + 2 * name
+}
+
+const BAN_SIZE: usize = 250;
 
 /// 128 bits that nobody knows: the standard library's own random keys, seen through its hash.
 fn secret() -> Secret {

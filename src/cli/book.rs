@@ -5,6 +5,7 @@ use crate::admin::{CallError, Caller, Changes, Mode};
 use crate::admission::{Ban, List, Timestamp, Who};
 use crate::app::{SOCKET_FILE, STORE_FILE};
 use crate::store::{Change, ChangeError, Changed, OpenError, Store};
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -18,7 +19,12 @@ pub(super) enum Book {
     /// No proxy is running.
     Stopped(Store),
     /// A proxy is running, and answers here.
-    Running(Caller, Runtime),
+    Running {
+        caller: Caller,
+        runtime: Runtime,
+        /// The process that has the store, where it can be told.
+        pid: Option<u32>,
+    },
 }
 
 /// The bans could not be changed.
@@ -33,12 +39,40 @@ pub(super) enum BookError {
     /// The running proxy does not take the change.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// Somebody has the store and does not answer: a proxy that starts or stops, or another command.
+    #[error("the store is in use{}, which does not answer yet; try again in a moment", Holder(*pid))]
+    Busy {
+        /// The process, where it can be told.
+        pid: Option<u32>,
+        /// What came of the call.
+        #[source]
+        source: CallError,
+    },
     /// The system gives this command no means to speak to the proxy.
     #[error("cannot call the running proxy")]
     Runtime(#[source] io::Error),
 }
 
+struct Holder(Option<u32>);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(pid) => write!(f, " by process {pid}"),
+            None => f.write_str(" by another process"),
+        }
+    }
+}
+
 impl BookError {
+    /// What came of a call to whoever has the store.
+    fn of(error: CallError, pid: Option<u32>) -> BookError {
+        match error {
+            CallError::Unreachable { .. } => BookError::Busy { pid, source: error },
+            _ => BookError::Call(error),
+        }
+    }
+
     /// True when the list has one of that name already.
     pub(super) fn is_taken(&self) -> bool {
         match self {
@@ -54,10 +88,11 @@ impl Book {
     pub(super) fn open(data_dir: &Path) -> Result<Book, BookError> {
         match Store::open(data_dir.join(STORE_FILE), None) {
             Ok((store, _)) => Ok(Book::Stopped(store)),
-            Err(OpenError::InUse { .. }) => {
+            Err(OpenError::InUse { pid, .. }) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
                 let caller = Caller::new(data_dir.join(SOCKET_FILE));
-                Ok(Book::Running(caller, runtime.map_err(BookError::Runtime)?))
+                let runtime = runtime.map_err(BookError::Runtime)?;
+                Ok(Book::Running { caller, runtime, pid })
             }
             Err(error) => Err(error.into()),
         }
@@ -65,7 +100,7 @@ impl Book {
 
     /// True when a proxy has the store, and is asked.
     pub(super) fn is_running(&self) -> bool {
-        matches!(self, Book::Running(..))
+        matches!(self, Book::Running { .. })
     }
 
     /// Takes in all of these or none; `seen` is told how many are on their way.
@@ -86,7 +121,10 @@ impl Book {
                 let done = write(store, bans.into_iter().map(change).collect(), seen)?;
                 Ok(Changes { added: done.added, changed: done.changed })
             }
-            Book::Running(caller, runtime) => Ok(runtime.block_on(caller.import(list, mode, &bans, seen))?),
+            Book::Running { caller, runtime, pid } => {
+                let done = runtime.block_on(caller.import(list, mode, &bans, seen));
+                done.map_err(|error| BookError::of(error, *pid))
+            }
         }
     }
 
@@ -97,7 +135,10 @@ impl Book {
                 let done = store.change_blocking(vec![Change::Remove(list, who.clone())])?;
                 Ok(done.removed > 0)
             }
-            Book::Running(caller, runtime) => Ok(runtime.block_on(caller.remove(list, who))?),
+            Book::Running { caller, runtime, pid } => {
+                let done = runtime.block_on(caller.remove(list, who));
+                done.map_err(|error| BookError::of(error, *pid))
+            }
         }
     }
 
@@ -105,7 +146,10 @@ impl Book {
     pub(super) fn clear(&self, list: List) -> Result<(), BookError> {
         match self {
             Book::Stopped(store) => Ok(store.change_blocking(vec![Change::Clear(list)]).map(drop)?),
-            Book::Running(caller, runtime) => Ok(runtime.block_on(caller.clear(list))?),
+            Book::Running { caller, runtime, pid } => {
+                let done = runtime.block_on(caller.clear(list));
+                done.map_err(|error| BookError::of(error, *pid))
+            }
         }
     }
 }

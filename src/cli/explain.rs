@@ -114,7 +114,7 @@ fn print_rule(out: &mut impl Write, rule: &Ban, evidence: &[Evidence], now: Time
     writeln!(out, "  {}", describe(rule, now))?;
     // An exemption of the same name has none.
     let known = evidence.iter().find(|evidence| evidence.who == rule.who);
-    match known.filter(|_| Detector::is_author(&rule.terms.by)) {
+    match known.filter(|known| Detector::is_author(&rule.terms.by) && !known.finding.is_null()) {
         Some(Evidence { offences, finding, .. }) => {
             writeln!(out, "    automatic ban number {offences}: {}", describe_evidence(finding))
         }

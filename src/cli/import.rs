@@ -3,8 +3,9 @@
 use super::Outcome;
 use super::book::Book;
 use crate::admin::Mode;
-use crate::admission::{As, Ban, BanList, List, Timestamp, Who};
+use crate::admission::{As, Ban, BanList, List, MAX_WHO, Timestamp, Who};
 use crate::app::STORE_FILE;
+use crate::config::Config;
 use crate::exchange::{self, Format, ReadOptions};
 use crate::store::{Filter, ReadError, Reader};
 use clap::Args;
@@ -83,7 +84,7 @@ impl Names {
 const MAX_MISTAKES: usize = 1000;
 
 impl Import {
-    pub(super) fn run(self, list: List, folder: &Path, now: Timestamp) -> Outcome {
+    pub(super) fn run(self, list: List, folder: &Path, config: &Config, now: Timestamp) -> Outcome {
         let Contents { bans, records, wrong } = self.read(now)?;
         if wrong > MAX_MISTAKES {
             eprintln!("{}: and {} more", self.file.display(), wrong - MAX_MISTAKES);
@@ -96,7 +97,8 @@ impl Import {
         }
         let total = bans.len();
         let (verb, added, changed) = if self.dry_run {
-            let changed = rehearse(list, &bans, &folder.join(STORE_FILE))?;
+            let fixed = config.bans_of(list).iter().map(|ban| &ban.who);
+            let changed = rehearse(list, &bans, fixed, &folder.join(STORE_FILE))?;
             ("would import", total - changed, changed)
         } else {
             let book = Book::open(folder)?;
@@ -138,6 +140,10 @@ impl Import {
             contents.records += 1;
             let line = records.line();
             match record {
+                Ok(ban) if ban.terms.reason.len().max(ban.terms.by.len()) > MAX_WHO => {
+                    let problem = format!("line {line}: by or reason is longer than {MAX_WHO} bytes");
+                    self.report(&bar, &mut contents.wrong, &problem);
+                }
                 Ok(ban) => match names.first(&ban.who, &contents.bans) {
                     None => {
                         names.add(&ban.who, line);
@@ -190,7 +196,12 @@ fn says_the_same(one: &Ban, other: &Ban) -> bool {
 }
 
 /// Finds what an import would be refused for, and how many of the bans are known already.
-fn rehearse(list: List, bans: &[Ban], store: &Path) -> Result<usize, Box<dyn Error>> {
+fn rehearse<'w>(
+    list: List,
+    bans: &[Ban],
+    fixed: impl Iterator<Item = &'w Who>,
+    store: &Path,
+) -> Result<usize, Box<dyn Error>> {
     // Expensive patterns are limited in number, together with those that are there.
     let patterns = BanList::default();
     let is_dear = |who: &Who| who.pattern().is_some_and(|pattern| pattern.class().max().is_some());
@@ -208,7 +219,14 @@ fn rehearse(list: List, bans: &[Ban], store: &Path) -> Result<usize, Box<dyn Err
         }
         known = known_to(&reader, list, bans)?;
     }
-    for ban in bans.iter().filter(|ban| is_dear(&ban.who)) {
+    let dear: Vec<&Ban> = bans.iter().filter(|ban| is_dear(&ban.who)).collect();
+    if let Some(like) = dear.first() {
+        // Those of the config file take places, too.
+        for who in fixed.filter(|who| is_dear(who)) {
+            let _ = patterns.insert(Ban { who: who.clone(), terms: like.terms.clone() });
+        }
+    }
+    for ban in dear {
         patterns.insert(ban.clone())?;
     }
     Ok(known)

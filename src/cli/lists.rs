@@ -120,7 +120,7 @@ impl Lists {
             // Without a data directory there still is the file.
             Action::List(listing) => listing.run(list, &config, now),
             Action::Export(export) => export.run(list, &folder?),
-            Action::Import(import) => import.run(list, &folder?, now),
+            Action::Import(import) => import.run(list, &folder?, &config, now),
             Action::Add(add) => add.run(list, &folder?, now),
             Action::Remove(remove) => remove.run(list, &folder?, &config),
             Action::Clear(_) => {

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::signal::Signals;
 use crate::telemetry::Telemetry;
+use crate::webhook::Webhook;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
@@ -28,6 +29,11 @@ pub(super) fn serve(file: &ConfigFile) -> Outcome {
 
 pub(super) fn check(file: &ConfigFile) -> Outcome {
     let config = Config::load(&file.config)?;
+    if let Some(webhook) = config.webhook.clone() {
+        // Its certificates are read by whoever starts it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { Webhook::start(webhook).map(drop) })?;
+    }
     let now = Clock::system().now();
     let expired = config.bans.iter().filter(|ban| !ban.until.is_after(now)).count();
     println!(

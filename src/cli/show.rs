@@ -33,7 +33,11 @@ pub(super) fn describe_evidence(finding: &Value) -> String {
     };
     let detector = finding.get("detector").and_then(Value::as_str).unwrap_or("an unknown detector");
     let (count, limit) = (number(evidence, "count"), number(evidence, "limit"));
-    let mut text = format!("{detector} counted {count}");
+    let mut text = if evidence.get("count").is_some() {
+        format!("{detector} counted {count}")
+    } else {
+        detector.to_owned()
+    };
     // Writing to a string does not fail.
     if limit > 0.0 {
         let _ = write!(text, " of {limit} in {} s", number(evidence, "window_seconds"));

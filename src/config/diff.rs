@@ -34,6 +34,9 @@ pub fn diff(old: &Config, new: &Config) -> Orders {
     if old.worker_threads != new.worker_threads {
         orders.after_restart.push("node.worker_threads");
     }
+    if old.name != new.name {
+        orders.after_restart.push("node.name");
+    }
     if old.data_dir != new.data_dir {
         orders.after_restart.push("node.data_dir");
     }

@@ -8,14 +8,12 @@ use crate::admission::detection::{
 };
 use crate::admission::{Ban, Client};
 use crate::net::relay::{self, Watch};
-use crate::telemetry::Shown;
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connect::Violation;
 use crate::wire::mqtt::session;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::info;
 
 /// How a refused client is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,21 +85,10 @@ impl Connection<'_> {
 
     fn manners(&self, ban: &Ban, client: Client<'_>) -> Manners {
         let knock = Knock { client, who: &ban.who };
-        let Answer::Silence { time, just_now, is_shadow } = self.proxy.bouncer.banned(&self.policy(), &knock)
-        else {
-            return Manners::Answer;
-        };
-        if just_now {
-            info!(
-                listener = %self.door.name(),
-                peer = %self.peer,
-                client_id = client.client_id().map(|client_id| display(Shown(client_id))),
-                shadow = is_shadow,
-                seconds = time.as_secs(),
-                "goes on in spite of its ban, and is not answered any more"
-            );
+        match self.proxy.bouncer.banned(&self.policy(), &knock) {
+            Answer::Silence { is_shadow: false, .. } => Manners::Silence,
+            Answer::Silence { is_shadow: true, .. } | Answer::Connack => Manners::Answer,
         }
-        if is_shadow { Manners::Answer } else { Manners::Silence }
     }
 
     pub(super) fn tell_ended(

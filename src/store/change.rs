@@ -8,6 +8,8 @@ use crate::admission::{Ban, List, Timestamp, Who};
 pub enum Change {
     /// Adds a ban, or changes the one that names the same.
     Put(List, Ban),
+    /// Adds a ban, unless one that names the same ends as late, or later: that one stays as it is.
+    Extend(List, Ban),
     /// Adds a ban that nobody has made yet: one that names the same and has not ended at this moment is an error
     /// ([`ChangeError::Exists`](super::ChangeError::Exists)), one that has ended is replaced.
     Add(List, Ban, Timestamp),

@@ -56,6 +56,17 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
+/// What becomes of a ban that names the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// It is changed.
+    Put,
+    /// It stays when it ends as late, or later.
+    Extend,
+    /// It is in the way when it has not ended at this moment.
+    Add(Timestamp),
+}
+
 impl<'c> Ledger<'c> {
     pub(super) fn new(conn: &'c Connection, is_followed: bool) -> rusqlite::Result<Ledger<'c>> {
         Ok(Ledger {
@@ -90,8 +101,9 @@ impl<'c> Ledger<'c> {
         let mut done = Done::default();
         for change in changes {
             match change {
-                Change::Put(list, ban) => self.put(list, ban, None, crowd, &mut done)?,
-                Change::Add(list, ban, now) => self.put(list, ban, Some(now), crowd, &mut done)?,
+                Change::Put(list, ban) => self.put(list, ban, How::Put, crowd, &mut done)?,
+                Change::Extend(list, ban) => self.put(list, ban, How::Extend, crowd, &mut done)?,
+                Change::Add(list, ban, now) => self.put(list, ban, How::Add(now), crowd, &mut done)?,
                 Change::Remove(list, who) => self.remove(list, &who, crowd, &mut done)?,
                 Change::Clear(list) => self.clear(list, crowd, &mut done)?,
                 Change::RemoveEnded { list, by, limit } => {
@@ -118,12 +130,11 @@ impl<'c> Ledger<'c> {
         self.offences.roll_back();
     }
 
-    /// With `now`, a ban that has not ended then is in the way.
     fn put(
         &mut self,
         list: List,
         ban: Ban,
-        now: Option<Timestamp>,
+        how: How,
         crowd: &mut Crowd,
         done: &mut Done,
     ) -> Result<(), Failure> {
@@ -143,11 +154,13 @@ impl<'c> Ledger<'c> {
         if self.insert.execute(columns)? == 1 {
             done.changed.added += 1;
         } else {
-            if let Some(now) = now
-                && let Some(before) = self.stored(list, &ban.who)?
-                && before.terms.is_active(now)
-            {
-                return Err(Failure::Refused(ChangeError::Exists(Box::new(before))));
+            let before = if how == How::Put { None } else { self.stored(list, &ban.who)? };
+            match (how, before) {
+                (How::Add(now), Some(before)) if before.terms.is_active(now) => {
+                    return Err(Failure::Refused(ChangeError::Exists(Box::new(before))));
+                }
+                (How::Extend, Some(before)) if before.terms.until >= ban.terms.until => return Ok(()),
+                _ => {}
             }
             done.changed.changed += self.update.execute(columns)?;
         }

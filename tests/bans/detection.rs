@@ -39,7 +39,8 @@ fn who_flaps_is_banned_and_one_can_see_why_and_lift_it() {
     assert!((3..=6).contains(&let_in), "{let_in}");
     assert!(come_and_go(&proxy, "steady"));
 
-    let table = site.succeed(&["bans", "list"]);
+    // A ban is in force before it is on disk, which `list` reads.
+    let table = site.until(&["bans", "list"], "flapper");
     assert!(table.contains("\"flapping detector\" flapper  \"flapping is detected\""), "{table}");
     let explained = site.run(&["explain", "--clientid", "flapper", "--peer", "127.0.0.1"]);
     assert_eq!(explained.code, Some(2));
@@ -73,7 +74,7 @@ fn shadows_tell_and_ban_nobody() {
     let proxy = site.serve();
     assert_eq!(flap(&proxy, "flapper"), 50);
     assert_eq!(site.names("bans"), [""; 0]);
-    let found = site.succeed(&["detections"]);
+    let found = site.until(&["detections"], "would_ban");
     assert!(found.contains(" default would_ban clientid flapper until 20"), "{found}");
 }
 

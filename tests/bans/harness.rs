@@ -94,6 +94,17 @@ impl Site {
         done.stdout
     }
 
+    /// Runs a command until it prints this; returns what it prints then.
+    pub(crate) fn until(&self, arguments: &[&str], expected: &str) -> String {
+        for _ in 0..200 {
+            let printed = self.succeed(arguments);
+            if printed.contains(expected) {
+                return printed;
+            }
+        }
+        panic!("{arguments:?} never printed {expected}");
+    }
+
     /// Runs a command that must fail; returns what it says of it.
     pub(crate) fn fail(&self, arguments: &[&str]) -> String {
         let done = self.run(arguments);

@@ -24,7 +24,8 @@ fn a_ban_is_in_force_when_the_command_returns_and_gone_when_it_is_lifted() {
 fn names_with_any_characters_pass_through_the_socket() {
     let site = Site::new("");
     let _proxy = site.serve();
-    for who in ["a/b%2F c?d=e&f#g", "größe\n\u{202e}", "..", "-x", "\"'{}"] {
+    let long = "é".repeat(15_000);
+    for who in ["a/b%2F c?d=e&f#g", "größe\n\u{202e}", "..", "-x", "\"'{}", &long] {
         site.succeed(&["bans", "add", "--", "clientid", who]);
         let explained = site.run(&["explain", &format!("--clientid={who}"), "--username", who]);
         assert_eq!(explained.code, Some(2), "{who:?}: {}", explained.stderr);

@@ -40,6 +40,12 @@ fn make(model: &mut Model, changes: &[Change]) -> Option<Changed> {
                 }
                 put(model, *list, ban);
             }
+            Change::Extend(list, ban) => {
+                let there = model.bans.get(&(*list, ban.who.clone()));
+                if there.is_none_or(|terms| terms.until < ban.terms.until) {
+                    put(model, *list, ban);
+                }
+            }
             Change::Remove(list, who) => model.lift(&(*list, who.clone())),
             Change::Clear(list) => {
                 let keys: Vec<_> = model.bans.keys().filter(|key| key.0 == *list).cloned().collect();
@@ -155,6 +161,7 @@ fn any_offence() -> impl Strategy<Value = Offence> {
 fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         5 => (any_list(), any_ban()).prop_map(|(list, ban)| Change::Put(list, ban)),
+        2 => (any_list(), any_ban()).prop_map(|(list, ban)| Change::Extend(list, ban)),
         4 => (any_list(), any_ban(), any_moment()).prop_map(|(list, ban, now)| Change::Add(list, ban, now)),
         4 => (any_list(), any_who()).prop_map(|(list, who)| Change::Remove(list, who)),
         1 => any_list().prop_map(Change::Clear),

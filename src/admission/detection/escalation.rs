@@ -32,6 +32,9 @@ struct Book {
 
 const MAX_OFFENCES: usize = 100_000;
 
+/// Offences of longer names are not remembered, in bytes: each name is held three times.
+const MAX_NAME: usize = 256;
+
 impl Offences {
     /// The number of the offence that `who` commits at `at`, from 1, and how long its ban is. `None` while the ban of
     /// its last one has not ended: connections that began before it neither prolong it nor count as another.
@@ -54,8 +57,11 @@ impl Offences {
 
     /// Remembers that `who` was banned.
     pub(super) fn record(&self, offence: Offence) {
-        let mut book = self.book();
         let key = key(&offence.who);
+        if key.1.len() > MAX_NAME {
+            return;
+        }
+        let mut book = self.book();
         if let Some(old) = book.of.remove(&key) {
             book.by_end.remove(&(old.until, key.clone()));
         }

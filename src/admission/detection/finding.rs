@@ -2,6 +2,7 @@
 
 use super::evidence::Evidence;
 use crate::admission::{Ban, Who};
+use compact_str::CompactString;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -112,6 +113,8 @@ pub enum Finding {
     Detected(Box<Detected>),
     /// Clients fight over a client identifier, and nobody is banned for it.
     Duplicates(Box<DuplicateClients>),
+    /// A banned client goes on, and is not answered any more, or would not be.
+    Hushed(Box<Hushed>),
 }
 
 /// Somebody is to be banned.
@@ -144,6 +147,23 @@ pub struct DuplicateClients {
     pub addresses: Vec<IpAddr>,
     /// How often a displaced client came back within the window.
     pub returns: u32,
+}
+
+/// A banned client goes on in spite of its ban.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hushed {
+    /// Whom the ban names.
+    pub who: Who,
+    /// Of which zone.
+    pub zone: Arc<str>,
+    /// Where the client is.
+    pub address: IpAddr,
+    /// What it calls itself.
+    pub client_id: Option<CompactString>,
+    /// For how long it is not answered.
+    pub time: Duration,
+    /// True when it is answered all the same.
+    pub is_shadow: bool,
 }
 
 /// How a banned client is to be answered.

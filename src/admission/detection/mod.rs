@@ -41,7 +41,7 @@ pub use blame::Blame;
 pub use crowd::Stay;
 pub use escalation::Offence;
 pub use evidence::{BlameSplit, Evidence};
-pub use finding::{Answer, Detected, Detector, DuplicateClients, Finding};
+pub use finding::{Answer, Detected, Detector, DuplicateClients, Finding, Hushed};
 pub use key::Secret;
 pub use moment::Moment;
 pub use policy::{

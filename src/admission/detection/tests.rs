@@ -78,7 +78,7 @@ fn session(connack: Option<u8>) -> Session<'static> {
 fn detected(finding: Finding) -> Detected {
     match finding {
         Finding::Detected(detected) => *detected,
-        Finding::Duplicates(duplicates) => panic!("{duplicates:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
