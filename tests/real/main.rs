@@ -13,6 +13,7 @@
 )]
 
 mod broker_restart;
+mod detection;
 mod drain;
 mod harness;
 mod limits;

@@ -5,6 +5,7 @@ use super::{eventually, free_port, loopback};
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// mosquitto, with nothing in its memory.
@@ -20,11 +21,28 @@ impl Broker {
     }
 
     pub(crate) fn start_at(addr: SocketAddr) -> Broker {
+        Broker::start_in(tempfile::tempdir().expect("a folder"), addr, "allow_anonymous true")
+    }
+
+    /// One that lets in nobody but these: user names, and their passwords.
+    pub(crate) fn start_with_accounts(accounts: &[(&str, &str)]) -> Broker {
         let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("passwords");
+        fs::write(&file, "").expect("written");
+        for (username, password) in accounts {
+            let mut command = Command::new("mosquitto_passwd");
+            let status = command.arg("-b").arg(&file).args([username, password]).status();
+            assert!(status.expect("mosquitto_passwd; tests/run installs it").success());
+        }
+        let options = format!("password_file {}", file.display());
+        Broker::start_in(folder, loopback(free_port()), &options)
+    }
+
+    fn start_in(folder: TempDir, addr: SocketAddr, options: &str) -> Broker {
         let file = folder.path().join("mosquitto.conf");
         // A process that changes its user would outlive a run that is killed.
         let config = format!(
-            "listener {} {}\nallow_anonymous true\npersistence false\nlog_dest stderr\nuser root\n",
+            "listener {} {}\npersistence false\nlog_dest stderr\nuser root\n{options}\n",
             addr.port(),
             addr.ip()
         );
@@ -35,6 +53,13 @@ impl Broker {
             TcpStream::connect(addr).is_ok()
         });
         Broker { process, addr, _folder: folder }
+    }
+
+    /// Ends it as an operator does; returns its whole log.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        self.process.signal("TERM");
+        self.process.wait();
+        self.process.log.complete()
     }
 
     /// Ends it as a crash does; returns its whole log.

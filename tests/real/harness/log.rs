@@ -62,6 +62,12 @@ impl Log {
         self.written().lines.iter().filter(|line| line.contains(word)).count()
     }
 
+    /// The lines by now that hold all of these words.
+    pub(crate) fn lines_with(&self, words: &[&str]) -> Vec<String> {
+        let fits = |line: &&String| words.iter().all(|word| line.contains(word));
+        self.written().lines.iter().filter(fits).cloned().collect()
+    }
+
     /// All lines by now.
     pub(crate) fn text(&self) -> String {
         self.written().lines.join("\n")

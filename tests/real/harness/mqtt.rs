@@ -13,7 +13,7 @@ pub(crate) enum Version {
 impl Version {
     pub(crate) const BOTH: [Version; 2] = [Version::V311, Version::V5];
 
-    fn no_properties(self) -> &'static [u8] {
+    pub(crate) fn no_properties(self) -> &'static [u8] {
         if self == Version::V5 { b"\0" } else { b"" }
     }
 }

@@ -5,6 +5,7 @@ use super::process::Process;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use tempfile::TempDir;
 
@@ -32,6 +33,7 @@ pub(crate) struct Proxy {
     process: Process,
     pub(crate) addr: SocketAddr,
     folder: TempDir,
+    is_crashed: bool,
 }
 
 impl Proxy {
@@ -48,7 +50,7 @@ impl Proxy {
         let process = Process::start(open_files, command);
         let addr = listening_at(&process.log, 0, "mqtt");
         process.log.wait_for(0, &["mqtt-bouncer has started"]);
-        Proxy { process, addr, folder }
+        Proxy { process, addr, folder, is_crashed: false }
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -69,6 +71,16 @@ impl Proxy {
         let mark = self.log().mark();
         self.process.signal("HUP");
         self.log().wait_for(mark, &[outcome])
+    }
+
+    /// Runs the command line with its config file; returns what it prints.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-bouncer"));
+        let output = command.args(words).arg("--config").arg(self.file()).output().expect("a command");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let problem = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {printed}{problem}");
+        printed
     }
 
     /// Where a listener was opened last.
@@ -93,6 +105,12 @@ impl Proxy {
         self.ended()
     }
 
+    /// Ends it as a crash does.
+    pub(crate) fn crash(mut self) {
+        self.process.kill();
+        self.is_crashed = true;
+    }
+
     fn assert_ends_well(&mut self) {
         let status = self.process.wait();
         let log = self.log().complete().join("\n");
@@ -105,7 +123,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("--- the log of mqtt-bouncer ---\n{}\n---", self.log().text());
-        } else {
+        } else if !self.is_crashed {
             if self.process.exit_status().is_none() {
                 self.terminate();
             }
