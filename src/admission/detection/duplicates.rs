@@ -13,7 +13,7 @@ use super::table::{Compact, Table};
 use compact_str::CompactString;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(super) struct Fights {
     holders: Table<Compact>,
     open: Mutex<HashMap<u64, Fight>>,
     count: AtomicUsize,
+    /// When those that are over were last looked for, in seconds: no flood of new fights makes every event do that.
+    swept: AtomicU64,
     memory: Duration,
 }
 
@@ -63,7 +65,8 @@ const ENDED: u16 = 1 << 15;
 
 impl Fights {
     pub(super) fn new(max: usize, memory: Duration) -> Fights {
-        Fights { holders: Table::new(max), open: Mutex::default(), count: AtomicUsize::new(0), memory }
+        let (count, swept) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Fights { holders: Table::new(max), open: Mutex::default(), count, swept, memory }
     }
 
     /// The broker accepted this client.
@@ -133,6 +136,10 @@ impl Fights {
     ) -> Option<Recognised> {
         let mut open = self.open();
         if open.len() >= MAX_FIGHTS && !open.contains_key(&holder.id) {
+            let second = now.as_micros() / 1_000_000;
+            if self.swept.swap(second, Ordering::Relaxed) == second {
+                return None;
+            }
             open.retain(|_, fight| fight.is_alive(now));
             if open.len() >= MAX_FIGHTS {
                 return None;

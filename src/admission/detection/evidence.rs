@@ -8,7 +8,7 @@ use super::moment::Moment;
 use compact_str::CompactString;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub(super) struct Exhibit<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Cases {
     open: Mutex<HashMap<u64, Case>>,
+    /// When those that are over were last looked for, in seconds: no flood of new cases makes every event do that.
+    swept: AtomicU64,
     /// So that most ends need no lock.
     count: AtomicUsize,
 }
@@ -88,6 +90,10 @@ impl Cases {
     pub(super) fn add(&self, key: u64, exhibit: Exhibit<'_>, window: Duration, now: Moment) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= MAX_CASES && !open.contains_key(&key) {
+            let second = now.as_micros() / 1_000_000;
+            if self.swept.swap(second, Ordering::Relaxed) == second {
+                return;
+            }
             open.retain(|_, case| case.until > now);
             self.count.store(open.len(), Ordering::Relaxed);
             if open.len() >= MAX_CASES {
