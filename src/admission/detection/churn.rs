@@ -17,6 +17,7 @@ use super::blame::Blame;
 use super::facts::Facts;
 use super::finding::{Detector, Finding};
 use super::key::Kind;
+use super::known::Hand;
 use super::policy::{ByNetwork, Churn};
 use super::sightings::{Due, Sighting};
 use super::strike::{Now, Strike, Target};
@@ -24,9 +25,16 @@ use std::net::IpAddr;
 
 impl Detection {
     /// The client's fault: counts it against everybody whom it tells something of.
-    pub(super) fn count_flapping(&self, facts: &Facts<'_>, now: Now, findings: &mut Vec<Finding>) {
+    pub(super) fn count_flapping(
+        &self,
+        facts: &Facts<'_>,
+        hand: &mut Hand<'_>,
+        now: Now,
+        findings: &mut Vec<Finding>,
+    ) {
         let policy = facts.policy;
-        let is_anothers = self.is_anothers(facts, now);
+        // Who was not accepted counts against no client identifier, whosever it is.
+        let is_anothers = facts.is_accepted && self.is_anothers(facts, hand, now);
         let is_duplicate = facts.keys.client_id.is_some_and(|id| {
             facts.is_accepted && self.fights.is_recognised(self.holder_key(facts.keys.zone, id), now.moment)
         });
@@ -48,30 +56,31 @@ impl Detection {
                 threshold: by_clientid.threshold,
                 residents_per_count: 0,
             };
-            findings.extend(self.strike(facts, &strike, now));
+            findings.extend(self.strike(facts, &strike, hand, now));
         }
         if let (Some(churn), Some(key), Some(username)) =
             (&policy.by_username, facts.keys.username, facts.username)
             && facts.is_accepted
         {
-            let target = Target::Username(username);
-            findings.extend(self.count_churn(facts, Detector::ByUsername, target, key, churn, now));
+            let strike = churn.strike(Detector::ByUsername, Target::Username(username), key);
+            findings.extend(self.count_churn(facts, &strike, churn, hand, now));
         }
         if let Some(churn) = &policy.by_peerhost {
-            let (target, key) = (Target::Peer(facts.peer), facts.keys.peer);
-            findings.extend(self.count_churn(facts, Detector::ByPeerHost, target, key, churn, now));
+            let strike = churn.strike(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.peer);
+            findings.extend(self.count_churn(facts, &strike, churn, hand, now));
         }
         if let Some(by_network) = &policy.by_network {
-            self.count_networks(facts, by_network, now, findings);
+            self.count_networks(facts, by_network, hand, now, findings);
         }
     }
 
     /// A CONNECT has come that no ban refuses: counts it as EMQX does, where the policy says so.
     pub(super) fn count_connect(&self, facts: &Facts<'_>, now: Now, findings: &mut Vec<Finding>) {
         let policy = facts.policy;
+        let mut hand = self.known.hand();
         let mut count = |detector, target, key, threshold| {
             let strike = Strike { detector, target, key, threshold, residents_per_count: 0 };
-            findings.extend(self.strike(facts, &strike, now));
+            findings.extend(self.strike(facts, &strike, &mut hand, now));
         };
         if let (Some(by_clientid), Some(key), Some(id)) =
             (policy.by_clientid.filter(|by| by.count_refused), facts.keys.client_id, facts.client_id)
@@ -115,13 +124,14 @@ impl Detection {
         &self,
         facts: &Facts<'_>,
         by_network: &ByNetwork,
+        hand: &mut Hand<'_>,
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
         for prefix in by_network.prefixes(facts.peer) {
             let key = self.secret.network(facts.peer, prefix);
             // While it is not known who lives where, everybody is new; who is seen now is known later.
-            if !self.is_churn(facts, key, &by_network.churn, now) || now.moment < self.learned {
+            if !self.is_churn(facts, key, &by_network.churn, hand, now) || now.moment < self.learned {
                 continue;
             }
             // One bad address makes no bad network; it is banned by itself.
@@ -139,37 +149,36 @@ impl Detection {
             }
             let target = Target::Network(facts.peer, prefix);
             let strike = by_network.churn.strike(Detector::ByNetwork, target, key);
-            findings.extend(self.strike(facts, &strike, now));
+            findings.extend(self.strike(facts, &strike, hand, now));
         }
     }
 
     fn count_churn(
         &self,
         facts: &Facts<'_>,
-        detector: Detector,
-        target: Target<'_>,
-        key: u64,
+        strike: &Strike<'_>,
         churn: &Churn,
+        hand: &mut Hand<'_>,
         now: Now,
     ) -> Option<Finding> {
-        if !self.is_churn(facts, key, churn, now) || now.moment < self.learned {
+        if !self.is_churn(facts, strike.key, churn, hand, now) || now.moment < self.learned {
             return None;
         }
-        self.strike(facts, &churn.strike(detector, target, key), now)
+        self.strike(facts, strike, hand, now)
     }
 
     /// True when this end is churn at a place.
-    fn is_churn(&self, facts: &Facts<'_>, place: u64, churn: &Churn, now: Now) -> bool {
+    fn is_churn(&self, facts: &Facts<'_>, place: u64, churn: &Churn, hand: &mut Hand<'_>, now: Now) -> bool {
         if churn.count_refused || facts.lived >= churn.short_session {
             return false;
         }
         let due = Due { count: churn.per_client, window: churn.threshold.window_time };
-        let pair = self.secret.key(Kind::Seen, &[facts.keys.zone, place, facts.keys.identity]);
-        match self.seen.see(pair, due, self.settings.memory, now.moment) {
+        let pair = self.seen_key(facts, place);
+        match hand.clients(pair).seen.see(pair, due, self.settings.memory, now.moment) {
             // Refusals that are repeated are the business of other detectors.
             Sighting::TooOften => facts.is_accepted,
             Sighting::Known => false,
-            Sighting::New => !(facts.is_accepted && self.is_old_resident(facts, now)),
+            Sighting::New => !(facts.is_accepted && self.is_old_resident(facts, hand, now)),
         }
     }
 }

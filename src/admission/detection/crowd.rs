@@ -4,7 +4,7 @@
 //! than a single client.
 
 use super::moment::{Moment, micros};
-use super::table::{Slot, Table};
+use super::table::{self, Part, Slot, Table};
 use std::time::Duration;
 
 /// The sessions of one place.
@@ -98,15 +98,32 @@ impl Places {
         Places { table: Table::new(max), resident_after }
     }
 
-    pub(super) fn enter(&self, key: u64, stay: Stay) {
-        self.table.with(key, stay.began, |place, _| {
-            place.key = key;
-            place.crowd.enter(stay, self.resident_after);
+    /// A session has begun at these places. Neighbours that share a part of the table share its lock.
+    pub(super) fn enter(&self, keys: &[Option<u64>], stay: Stay) {
+        self.each(keys, |part, key| {
+            part.with(key, stay.began, |place, _| {
+                place.key = key;
+                place.crowd.enter(stay, self.resident_after);
+            });
         });
     }
 
-    pub(super) fn leave(&self, key: u64, stay: Stay, now: Moment) {
-        self.table.peek(key, |place| place.crowd.leave(stay, now, self.resident_after));
+    pub(super) fn leave(&self, keys: &[Option<u64>], stay: Stay, now: Moment) {
+        self.each(keys, |part, key| {
+            part.peek(key, |place| place.crowd.leave(stay, now, self.resident_after));
+        });
+    }
+
+    fn each(&self, keys: &[Option<u64>], mut visit: impl FnMut(&mut Part<Place>, u64)) {
+        let part_of = |key: &Option<u64>| key.map(table::part_of);
+        for neighbours in keys.chunk_by(|a, b| part_of(a) == part_of(b)) {
+            let mut here = neighbours.iter().flatten().copied();
+            let Some(first) = here.next() else { continue };
+            let mut part = self.table.part(first);
+            let read = here.clone().fold(part.read(first), |read, key| read ^ part.read(key));
+            std::hint::black_box(read);
+            std::iter::once(first).chain(here).for_each(|key| visit(&mut part, key));
+        }
     }
 
     pub(super) fn residents(&self, key: u64, now: Moment) -> u32 {

@@ -42,7 +42,7 @@ impl Keys {
         let client_id = claimed.or_else(|| assigned.map(|id| secret.name(Kind::ClientId, id)));
         let identity = match (claimed, credentials) {
             (_, Some(credentials)) if by_credentials => secret.key(Kind::Seen, &[1, credentials]),
-            (Some(id), _) => secret.key(Kind::Seen, &[2, id]),
+            (Some(id), _) => secret.key_of(id, Kind::Seen, &[2, id]),
             (None, _) => secret.key(Kind::Seen, &[3, username.unwrap_or(0), credentials.unwrap_or(0)]),
         };
         Keys { zone, peer: secret.peer(client.peer()), client_id, username, credentials, identity }

@@ -11,6 +11,7 @@ use super::Detection;
 use super::facts::Facts;
 use super::finding::{Detector, Finding};
 use super::key::Kind;
+use super::known::Hand;
 use super::moment::{Moment, micros};
 use super::policy::{AuthFailures, Threshold};
 use super::sightings::{Due, Sighting};
@@ -39,6 +40,7 @@ impl Detection {
         &self,
         facts: &Facts<'_>,
         policy: &AuthFailures,
+        hand: &mut Hand<'_>,
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
@@ -55,7 +57,7 @@ impl Detection {
                 threshold,
                 residents_per_count: 0,
             };
-            let finding = self.strike(facts, &strike, now);
+            let finding = self.strike(facts, &strike, hand, now);
             if finding.is_some() {
                 findings.extend(finding);
                 return;
@@ -72,7 +74,7 @@ impl Detection {
             threshold: policy.threshold,
             residents_per_count: policy.residents_per_count,
         };
-        findings.extend(self.strike(facts, &strike, now));
+        findings.extend(self.strike(facts, &strike, hand, now));
     }
 
     /// True when an account is under siege, and this password is new for it.

@@ -59,19 +59,22 @@ impl Secret {
         for word in words {
             state.word(u64::from_le_bytes(*word));
         }
-        let mut last = [0_u8; 8];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
-        }
+        let last = rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte));
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        state.finish(u64::from_le_bytes(last) | length << 56)
+        state.finish(last | length << 56)
     }
 
     /// The key made of these parts, which are keys themselves, or numbers that no stranger chooses: mixing them needs
     /// not be as strong as hashing names is. Never 0, which marks a free place in a table.
     pub(super) fn key(&self, kind: Kind, parts: &[u64]) -> u64 {
         let begin = self.0 ^ (kind as u64) << 8 ^ parts.len() as u64;
-        parts.iter().fold(begin, |key, part| mix(key ^ part, self.1 | 1).wrapping_add(begin)).max(1)
+        let key = parts.iter().fold(begin, |key, part| fold(key ^ part, self.1 | 1).wrapping_add(begin));
+        fold(key ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93).max(1)
+    }
+
+    /// A key that belongs to the same part of a table as `home` does: what a visit asks for at once stands together.
+    pub(super) fn key_of(&self, home: u64, kind: Kind, parts: &[u64]) -> u64 {
+        beside(home, self.key(kind, parts))
     }
 
     /// The key of what a stranger may choose.
@@ -89,7 +92,8 @@ impl Secret {
 
     pub(super) fn peer(&self, peer: IpAddr) -> u64 {
         let bits = peer_bits(peer);
-        self.hard_key(Kind::Peer, &halves(bits, u64::from(peer.is_ipv4())))
+        let key = self.hard_key(Kind::Peer, &halves(bits, u64::from(peer.is_ipv4())));
+        beside(self.site(peer), key)
     }
 
     pub(super) fn network(&self, peer: IpAddr, prefix: u8) -> u64 {
@@ -97,7 +101,17 @@ impl Secret {
         let width = if peer.is_ipv4() { 32 } else { 128 };
         let free = u32::from(width - prefix.min(width));
         let network = bits.checked_shr(free).unwrap_or(0);
-        self.hard_key(Kind::Network, &halves(network, u64::from(prefix) << 1 | u64::from(peer.is_ipv4())))
+        let tag = u64::from(prefix) << 1 | u64::from(peer.is_ipv4());
+        let key = self.hard_key(Kind::Network, &halves(network, tag));
+        let is_in_a_site = prefix >= if peer.is_ipv4() { 24 } else { 64 };
+        if is_in_a_site { beside(self.site(peer), key) } else { key }
+    }
+
+    /// Where the keys of an address and of the networks around it stand: those of an IPv4 /24 or an IPv6 /64 together.
+    /// Who has more addresses than that, has them spread out.
+    fn site(&self, peer: IpAddr) -> u64 {
+        let bits = peer_bits(peer);
+        self.key(Kind::Network, &halves(if peer.is_ipv4() { bits >> 8 } else { bits >> 64 }, 0))
     }
 }
 
@@ -108,15 +122,18 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Both halves of a product, and once more with what is left, so that high bits reach the low ones.
-fn mix(a: u64, b: u64) -> u64 {
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-        let folded = product as u64 ^ (product >> 64) as u64;
-        folded
-    };
-    fold(fold(a, b) ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93)
+/// A key in the same part of a table as `home`.
+fn beside(home: u64, key: u64) -> u64 {
+    let part = u64::MAX << 58;
+    (home & part | key & !part).max(1)
+}
+
+/// Both halves of a product, so that high bits reach the low ones.
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    let folded = product as u64 ^ (product >> 64) as u64;
+    folded
 }
 
 fn peer_bits(peer: IpAddr) -> u128 {

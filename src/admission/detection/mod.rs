@@ -27,9 +27,11 @@ mod facts;
 mod finding;
 mod guesses;
 mod key;
+mod known;
 mod moment;
 mod nuisance;
 mod policy;
+mod row;
 mod sightings;
 mod strike;
 mod table;
@@ -58,6 +60,7 @@ use evidence::Cases;
 use facts::{Doubt, Facts, Keys};
 use guesses::Trust;
 use key::Kind;
+use known::{Hand, Known};
 use sightings::Sightings;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,11 +76,12 @@ pub struct Detection {
     settings: Settings,
     /// When it is known who lives where.
     learned: Moment,
+    known: Known,
     windows: Windows,
-    /// Who was seen where, and how often.
+    /// Which credentials were seen where, and how often; and which addresses in networks.
     seen: Sightings,
-    /// What is so until some moment: who once was a resident, which credentials were accepted, which accounts are
-    /// under siege, who is not answered, whose ban would be running.
+    /// What is so until some moment: which credentials were accepted, which accounts are under siege, who is not
+    /// answered, whose ban would be running.
     marks: Sightings,
     places: Places,
     weather: Weather,
@@ -116,8 +120,9 @@ impl Detection {
             secret,
             settings,
             learned: now.after(learning),
+            known: Known::new(max_tracked),
             windows: Windows::new(max_tracked),
-            seen: Sightings::new(max_tracked),
+            seen: Sightings::new(max_tracked / 2),
             marks: Sightings::new(max_tracked / 2),
             places: Places::new(max_tracked / 8, resident_after),
             weather: Weather::new(resident_after, patience, settle),
@@ -167,17 +172,15 @@ impl Detection {
         let facts = Facts::of_client(policy, keys, client);
         let facts = Facts { client_id: client.client_id().or(*assigned_client_id), ..facts };
         let now = Now { at, moment: now };
-        let stay = Stay { began: now.moment, is_returning: self.is_old_resident(&facts, now) };
+        let is_returning = self.is_old_resident(&facts, &mut self.known.hand(), now);
+        let stay = Stay { began: now.moment, is_returning };
         self.weather.enter(self.broker_key(arrival.upstream), stay);
-        for place in self.places_of(&facts).into_iter().flatten() {
-            self.places.enter(place, stay);
-        }
+        self.places.enter(&self.places_of(&facts), stay);
         if let Some(credentials) = credentials.filter(|_| policy.auth_failures.is_some()) {
             let accepted = self.secret.key(Kind::Accepted, &[keys.zone, credentials]);
-            if self.marks.is_known(accepted, now.moment) {
+            if self.marks.renew(accepted, now.moment.after(self.settings.memory), now.moment) {
                 self.trust.accepted(now.moment);
             }
-            self.marks.remember(accepted, now.moment.after(self.settings.memory), now.moment);
         }
         let recognised = || self.fights.begin(self.holder(&facts)?, policy.duplicates.as_ref()?, now.moment);
         let finding = recognised().and_then(|recognised| self.tell_duplicates(&facts, recognised, now));
@@ -195,12 +198,13 @@ impl Detection {
         let now = Now { at, moment: now };
         let mut findings = self.clear_doubts(now);
         let facts = Facts::of(&self.secret, policy, visit);
+        let mut hand = self.known.hand();
         match &visit.end {
             End::NoConnect(no_connect) if !visit.is_exempt => {
-                self.count_nameless(&facts, *no_connect, now, &mut findings);
+                self.count_nameless(&facts, *no_connect, &mut hand, now, &mut findings);
             }
             End::NoConnect(_) | End::Refused(_) => {}
-            End::Session(session) => self.leave(&facts, visit, session, now, &mut findings),
+            End::Session(session) => self.leave(&facts, visit, session, &mut hand, now, &mut findings),
         }
         findings
     }
@@ -219,6 +223,7 @@ impl Detection {
     /// memory that is not needed any more.
     pub fn tick(&self, at: Timestamp, now: Moment) -> Vec<Finding> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.known.tidy(turn, now);
         self.windows.tidy(turn, now);
         self.seen.tidy(turn, now);
         self.marks.tidy(turn, now);
@@ -249,6 +254,7 @@ impl Detection {
     /// How many keys are held, and how many bytes their tables take.
     pub fn usage(&self) -> (usize, usize) {
         let tables = [
+            self.known.usage(),
             self.windows.usage(),
             self.seen.usage(),
             self.marks.usage(),
@@ -266,6 +272,7 @@ impl Detection {
         facts: &Facts<'_>,
         visit: &Visit<'_>,
         session: &Session<'_>,
+        hand: &mut Hand<'_>,
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
@@ -273,8 +280,10 @@ impl Detection {
         let side = session.side();
         let was_resident =
             session.stay.is_some_and(|stay| stay.is_resident(now.moment, self.settings.resident_after));
+        self.read_ahead(facts, was_resident, hand);
         if let Some(stay) = session.stay {
-            self.say_goodbye(facts, broker, side, stay, was_resident, now);
+            self.weather.leave(broker, stay, side, now.moment);
+            self.say_goodbye(facts, stay, was_resident, hand, now);
         }
         let judgement = blame::judge(&visit.end);
         if judgement.blame == Blame::Broker {
@@ -294,10 +303,10 @@ impl Detection {
             return;
         }
         if session.is_auth_failure() {
-            self.count_refused_credentials(facts, now, findings);
+            self.count_refused_credentials(facts, hand, now, findings);
             return;
         }
-        self.count_pace(facts, now, findings);
+        self.count_pace(facts, hand, now, findings);
         let may_be_excused = judgement.is_doubtful
             || (was_resident && side == Side::Client && session.cause != Cause::Violation);
         if may_be_excused {
@@ -307,47 +316,42 @@ impl Detection {
             // It did not wait long for an answer, but from this broker nobody gets one.
             self.note_end(facts, Blame::Broker);
         } else {
-            self.count_flapping(facts, now, findings);
+            self.count_flapping(facts, hand, now, findings);
         }
     }
 
-    fn say_goodbye(
-        &self,
-        facts: &Facts<'_>,
-        broker: u64,
-        side: Side,
-        stay: Stay,
-        was_resident: bool,
-        now: Now,
-    ) {
-        self.weather.leave(broker, stay, side, now.moment);
-        for place in self.places_of(facts).into_iter().flatten() {
-            self.places.leave(place, stay, now.moment);
-        }
+    fn say_goodbye(&self, facts: &Facts<'_>, stay: Stay, was_resident: bool, hand: &mut Hand<'_>, now: Now) {
+        self.places.leave(&self.places_of(facts), stay, now.moment);
         if was_resident && let Some(key) = self.resident_key(facts) {
             let until = now.moment.after(self.settings.memory);
-            self.marks.remember(key, until, now.moment);
+            hand.clients(key).marks.remember(key, until, now.moment);
             if now.moment.since(stay.began) >= self.settings.resident_after
                 && let Some((name, owner)) = self.owner(facts)
             {
-                self.marks.claim(name, owner, until, now.moment);
+                hand.clients(name).marks.claim(name, owner, until, now.moment);
             }
         }
     }
 
-    fn count_refused_credentials(&self, facts: &Facts<'_>, now: Now, findings: &mut Vec<Finding>) {
+    fn count_refused_credentials(
+        &self,
+        facts: &Facts<'_>,
+        hand: &mut Hand<'_>,
+        now: Now,
+        findings: &mut Vec<Finding>,
+    ) {
         if self.is_excused_refusal(facts, now) {
             self.note_end(facts, Blame::Unknown);
             return;
         }
         let found = findings.len();
         if let Some(policy) = &facts.policy.auth_failures {
-            self.count_guess(facts, policy, now, findings);
+            self.count_guess(facts, policy, hand, now, findings);
         }
         // Whoever is banned for guessing need not be banned for flapping as well.
         if findings.len() == found {
-            self.count_pace(facts, now, findings);
-            self.count_flapping(facts, now, findings);
+            self.count_pace(facts, hand, now, findings);
+            self.count_flapping(facts, hand, now, findings);
         }
     }
 
@@ -361,6 +365,7 @@ impl Detection {
     /// Counts the ends that no common cause has explained by now.
     fn clear_doubts(&self, now: Now) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let mut hand = self.known.hand();
         loop {
             let mut doubts = self.doubts();
             let is_clear = doubts.front().is_some_and(|(clears, _)| *clears <= now.moment);
@@ -374,7 +379,7 @@ impl Detection {
                 let blame = if doubt.side == Side::Broker { Blame::Broker } else { Blame::Unknown };
                 self.note_end(&facts, blame);
             } else {
-                self.count_flapping(&facts, Now { moment: clears, ..now }, &mut findings);
+                self.count_flapping(&facts, &mut hand, Now { moment: clears, ..now }, &mut findings);
             }
         }
     }
@@ -430,13 +435,15 @@ impl Detection {
 
     /// The key under which it is remembered that a client stayed for long: it has to come under the same user name.
     fn resident_key(&self, facts: &Facts<'_>) -> Option<u64> {
-        let parts = [facts.keys.zone, facts.keys.client_id?, facts.keys.username.unwrap_or(0)];
-        Some(self.secret.key(Kind::Resident, &parts))
+        let id = facts.keys.client_id?;
+        let parts = [facts.keys.zone, id, facts.keys.username.unwrap_or(0)];
+        Some(self.secret.key_of(id, Kind::Resident, &parts))
     }
 
     /// The key of a client identifier as something that is owned, and who the owner would be.
     fn owner(&self, facts: &Facts<'_>) -> Option<(u64, u16)> {
-        let name = self.secret.key(Kind::Owner, &[facts.keys.zone, facts.keys.client_id?]);
+        let id = facts.keys.client_id?;
+        let name = self.secret.key_of(id, Kind::Owner, &[facts.keys.zone, id]);
         // Who has no password is told by its address.
         let proof = facts.keys.credentials.unwrap_or(facts.keys.peer);
         let owner = self.secret.key(Kind::Owner, &[facts.keys.username.unwrap_or(0), proof]);
@@ -445,17 +452,68 @@ impl Detection {
     }
 
     /// True when the client identifier is known to belong to somebody else.
-    fn is_anothers(&self, facts: &Facts<'_>, now: Now) -> bool {
-        self.owner(facts)
-            .is_some_and(|(name, owner)| self.marks.tag(name, now.moment).is_some_and(|known| known != owner))
+    fn is_anothers(&self, facts: &Facts<'_>, hand: &mut Hand<'_>, now: Now) -> bool {
+        self.owner(facts).is_some_and(|(name, owner)| {
+            hand.clients(name).marks.tag(name, now.moment).is_some_and(|known| known != owner)
+        })
     }
 
-    fn is_old_resident(&self, facts: &Facts<'_>, now: Now) -> bool {
-        self.resident_key(facts).is_some_and(|key| self.marks.is_known(key, now.moment))
+    fn is_old_resident(&self, facts: &Facts<'_>, hand: &mut Hand<'_>, now: Now) -> bool {
+        self.resident_key(facts).is_some_and(|key| hand.clients(key).marks.is_known(key, now.moment))
+    }
+
+    /// The key of a client seen at a place.
+    fn seen_key(&self, facts: &Facts<'_>, place: u64) -> u64 {
+        let Keys { zone, identity, .. } = facts.keys;
+        self.secret.key_of(identity, Kind::Seen, &[zone, place, identity])
+    }
+
+    /// The key of how often a client comes to its source.
+    fn pace_key(&self, facts: &Facts<'_>) -> u64 {
+        let Keys { zone, identity, .. } = facts.keys;
+        self.secret.key_of(identity, Kind::Pace, &[zone, self.source_key(facts), identity])
+    }
+
+    /// Reads what is about to be asked of a client.
+    fn read_ahead(&self, facts: &Facts<'_>, was_resident: bool, hand: &mut Hand<'_>) {
+        let policy = facts.policy;
+        let mut seen = [0; 5];
+        let mut read = 0;
+        if facts.lived < SHORT {
+            let places = [
+                policy.by_peerhost.map(|_| facts.keys.peer),
+                policy.by_username.and(facts.keys.username).filter(|_| facts.is_accepted),
+            ];
+            let networks = policy.by_network.into_iter().flat_map(|by| by.prefixes(facts.peer));
+            let networks = networks.map(|prefix| self.secret.network(facts.peer, prefix));
+            let places =
+                places.into_iter().flatten().chain(networks).map(|place| self.seen_key(facts, place));
+            let pace = policy.connection_rate.map(|_| self.pace_key(facts));
+            for (to, key) in seen.iter_mut().zip(places.chain(pace)) {
+                *to = key;
+            }
+            let clients = hand.clients(facts.keys.identity);
+            for key in seen.iter().filter(|key| **key != 0) {
+                read ^= clients.seen.read(*key);
+            }
+        }
+        if facts.is_accepted {
+            if let Some((name, _)) = self.owner(facts) {
+                read ^= hand.clients(name).marks.read(name);
+            }
+            if let Some(resident) = self.resident_key(facts).filter(|_| was_resident || facts.lived < SHORT) {
+                read ^= hand.clients(resident).marks.read(resident);
+            }
+            if let (Some(by), Some(id)) = (&policy.by_clientid, facts.keys.client_id) {
+                let key = self.window_key(facts, Detector::ByClientId, id, &by.threshold);
+                read ^= hand.clients(key).singles.read(key);
+            }
+        }
+        std::hint::black_box(read);
     }
 
     fn place_key(&self, zone: u64, place: u64) -> u64 {
-        self.secret.key(Kind::Population, &[zone, place])
+        self.secret.key_of(place, Kind::Population, &[zone, place])
     }
 
     /// The places where a session lives, of those that anything is weighed against.
@@ -463,7 +521,7 @@ impl Detection {
         let (policy, zone) = (facts.policy, facts.keys.zone);
         let peer = policy.weighs_sources().then_some(facts.keys.peer);
         let username = facts.keys.username.filter(|_| policy.by_username.is_some());
-        let mut places = [peer, username, None, None, None];
+        let mut places = [username, peer, None, None, None];
         let source = (facts.peer.is_ipv6() && policy.weighs_sources()).then_some(64);
         let networks = policy.by_network.into_iter().flat_map(|by| by.prefixes(facts.peer));
         let mut prefixes: [Option<u8>; 3] = [source, None, None];
@@ -484,6 +542,9 @@ impl Detection {
         self.places.residents(self.place_key(facts.keys.zone, place), now.moment)
     }
 }
+
+/// Most of what is asked of a client is asked of sessions that are shorter than this.
+const SHORT: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::Detection;
 use super::facts::Facts;
 use super::finding::{Answer, Detector, Finding};
 use super::key::Kind;
+use super::known::Hand;
 use super::moment::{Moment, micros};
 use super::policy::{ConnectionRate, Hammering, Nuisance, Threshold, ZonePolicy};
 use super::sightings::{Due, Sighting};
@@ -17,6 +18,7 @@ impl Detection {
         &self,
         facts: &Facts<'_>,
         end: NoConnect,
+        hand: &mut Hand<'_>,
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
@@ -29,7 +31,7 @@ impl Detection {
             NoConnect::Probe | NoConnect::ClosedEarly => None,
         };
         if let Some((detector, Nuisance { threshold, residents_per_count })) = nuisance {
-            let finding = self.strike_source(facts, detector, threshold, residents_per_count, now);
+            let finding = self.strike_source(facts, detector, (threshold, residents_per_count), hand, now);
             if finding.is_some() {
                 findings.extend(finding);
                 return;
@@ -37,12 +39,18 @@ impl Detection {
         }
         if let Some(ConnectionRate { threshold, residents_per_count, .. }) = policy.connection_rate {
             let detector = Detector::ConnectionRate;
-            findings.extend(self.strike_source(facts, detector, threshold, residents_per_count, now));
+            findings.extend(self.strike_source(facts, detector, (threshold, residents_per_count), hand, now));
         }
     }
 
     /// A client has had its connection: is that more than it may have for itself?
-    pub(super) fn count_pace(&self, facts: &Facts<'_>, now: Now, findings: &mut Vec<Finding>) {
+    pub(super) fn count_pace(
+        &self,
+        facts: &Facts<'_>,
+        hand: &mut Hand<'_>,
+        now: Now,
+        findings: &mut Vec<Finding>,
+    ) {
         let Some(ConnectionRate { threshold, per_client, residents_per_count }) =
             facts.policy.connection_rate
         else {
@@ -51,12 +59,11 @@ impl Detection {
         if facts.lived >= LONG {
             return;
         }
-        let source = self.source_key(facts);
-        let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, source, facts.keys.identity]);
+        let pair = self.pace_key(facts);
         let due = Due { count: per_client, window: threshold.window_time };
-        if self.seen.see(pair, due, threshold.window_time, now.moment) == Sighting::TooOften {
+        if hand.clients(pair).seen.see(pair, due, threshold.window_time, now.moment) == Sighting::TooOften {
             let detector = Detector::ConnectionRate;
-            findings.extend(self.strike_source(facts, detector, threshold, residents_per_count, now));
+            findings.extend(self.strike_source(facts, detector, (threshold, residents_per_count), hand, now));
         }
     }
 
@@ -97,13 +104,13 @@ impl Detection {
         &self,
         facts: &Facts<'_>,
         detector: Detector,
-        threshold: Threshold,
-        residents_per_count: u32,
+        (threshold, residents_per_count): (Threshold, u32),
+        hand: &mut Hand<'_>,
         now: Now,
     ) -> Option<Finding> {
         let key = self.source_key(facts);
         let target = Target::source(facts.peer);
-        self.strike(facts, &Strike { detector, target, key, threshold, residents_per_count }, now)
+        self.strike(facts, &Strike { detector, target, key, threshold, residents_per_count }, hand, now)
     }
 }
 

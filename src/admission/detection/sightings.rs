@@ -1,7 +1,7 @@
 //! Who was seen where: tells a client that comes back from one that was never there.
 
 use super::moment::{Moment, micros};
-use super::table::{Compact, Table};
+use super::table::{Compact, Part, Table};
 use std::time::Duration;
 
 /// Pairs of a place and a client, 16 bytes each, with a count that leaks away.
@@ -34,10 +34,37 @@ impl Sightings {
         Sightings(Table::new(max))
     }
 
-    /// Sees a pair, which is remembered for `memory` from now.
+    /// As [`Part::see`], and so with the others.
     pub(super) fn see(&self, pair: u64, due: Due, memory: Duration, now: Moment) -> Sighting {
+        self.0.part(pair).see(pair, due, memory, now)
+    }
+
+    pub(super) fn remember(&self, pair: u64, until: Moment, now: Moment) {
+        self.0.part(pair).remember(pair, until, now);
+    }
+
+    pub(super) fn renew(&self, pair: u64, until: Moment, now: Moment) -> bool {
+        self.0.part(pair).renew(pair, until, now)
+    }
+
+    pub(super) fn is_known(&self, pair: u64, now: Moment) -> bool {
+        self.0.part(pair).is_known(pair, now)
+    }
+
+    pub(super) fn tidy(&self, turn: usize, now: Moment) {
+        self.0.tidy(turn, now);
+    }
+
+    pub(super) fn usage(&self) -> (usize, usize) {
+        self.0.usage()
+    }
+}
+
+impl Part<Compact> {
+    /// Sees a pair, which is remembered for `memory` from now.
+    pub(super) fn see(&mut self, pair: u64, due: Due, memory: Duration, now: Moment) -> Sighting {
         let (count, window) = (u64::from(due.count.min(2000)), micros(due.window).max(1));
-        self.0.with(pair, now, |slot, is_known| {
+        self.with(pair, now, |slot, is_known| {
             let last = slot.until().as_micros().saturating_sub(micros(memory));
             let is_known = is_known && slot.until() > now;
             let leaked =
@@ -59,13 +86,22 @@ impl Sightings {
     }
 
     /// Remembers a pair without counting.
-    pub(super) fn remember(&self, pair: u64, until: Moment, now: Moment) {
-        self.0.with(pair, now, |slot, _| *slot = Compact::new(pair, until, 0));
+    pub(super) fn remember(&mut self, pair: u64, until: Moment, now: Moment) {
+        self.with(pair, now, |slot, _| *slot = Compact::new(pair, until, 0));
+    }
+
+    /// The same, and says whether it was known.
+    pub(super) fn renew(&mut self, pair: u64, until: Moment, now: Moment) -> bool {
+        self.with(pair, now, |slot, is_known| {
+            let is_known = is_known && slot.until() > now;
+            *slot = Compact::new(pair, until, 0);
+            is_known
+        })
     }
 
     /// Remembers a pair with a tag, unless another one is remembered: who comes first stays.
-    pub(super) fn claim(&self, pair: u64, tag: u16, until: Moment, now: Moment) {
-        self.0.with(pair, now, |slot, is_known| {
+    pub(super) fn claim(&mut self, pair: u64, tag: u16, until: Moment, now: Moment) {
+        self.with(pair, now, |slot, is_known| {
             if !is_known || slot.until() <= now || slot.tag() == tag {
                 *slot = Compact::new(pair, until, tag);
             }
@@ -73,20 +109,12 @@ impl Sightings {
     }
 
     /// The tag that a pair is remembered with.
-    pub(super) fn tag(&self, pair: u64, now: Moment) -> Option<u16> {
-        self.0.peek(pair, |slot| (slot.until() > now).then(|| slot.tag())).flatten()
+    pub(super) fn tag(&mut self, pair: u64, now: Moment) -> Option<u16> {
+        self.peek(pair, |slot| (slot.until() > now).then(|| slot.tag())).flatten()
     }
 
-    pub(super) fn is_known(&self, pair: u64, now: Moment) -> bool {
-        self.0.peek(pair, |slot| slot.until() > now).unwrap_or(false)
-    }
-
-    pub(super) fn tidy(&self, turn: usize, now: Moment) {
-        self.0.tidy(turn, now);
-    }
-
-    pub(super) fn usage(&self) -> (usize, usize) {
-        self.0.usage()
+    pub(super) fn is_known(&mut self, pair: u64, now: Moment) -> bool {
+        self.peek(pair, |slot| slot.until() > now).unwrap_or(false)
     }
 }
 

@@ -6,6 +6,7 @@ use super::evidence::Evidence;
 use super::facts::Facts;
 use super::finding::{Detected, Detector, Finding};
 use super::key::Kind;
+use super::known::Hand;
 use super::moment::Moment;
 use super::policy::Threshold;
 use super::{Detection, duplicates};
@@ -65,11 +66,17 @@ pub(super) struct Strike<'a> {
 
 impl Detection {
     /// Counts an event against somebody.
-    pub(super) fn strike(&self, facts: &Facts<'_>, strike: &Strike<'_>, now: Now) -> Option<Finding> {
+    pub(super) fn strike(
+        &self,
+        facts: &Facts<'_>,
+        strike: &Strike<'_>,
+        hand: &mut Hand<'_>,
+        now: Now,
+    ) -> Option<Finding> {
         let Strike { threshold, .. } = strike;
         let key = self.window_key(facts, strike.detector, strike.key, threshold);
-        let would_be = self.secret.key(Kind::WouldBe, &[key]);
-        if self.is_told_only(threshold) && self.marks.is_known(would_be, now.moment) {
+        let would_be = || self.secret.key(Kind::WouldBe, &[key]);
+        if self.is_told_only(threshold) && self.marks.is_known(would_be(), now.moment) {
             return None;
         }
         let mut residents = 0;
@@ -79,8 +86,13 @@ impl Detection {
             }
             residents.checked_div(strike.residents_per_count).unwrap_or(0)
         };
-        let window = threshold.window_time;
-        let (count, limit) = self.windows.count(key, threshold.max_count, allowance, window, now.moment);
+        let (max_count, window) = (threshold.max_count, threshold.window_time);
+        let (count, limit) = if strike.detector == Detector::ByClientId {
+            let singles = &mut hand.clients(key).singles;
+            self.windows.count_beside(singles, key, max_count, allowance, window, now.moment)
+        } else {
+            self.windows.count(key, max_count, allowance, window, now.moment)
+        };
         let exhibit = facts.exhibit(Blame::Client);
         if count < limit {
             if count.saturating_mul(2) >= limit {
@@ -95,7 +107,7 @@ impl Detection {
         let reason = CompactString::from(strike.detector.reason());
         let detected = self.sentence(facts, strike.detector, threshold, who, &reason, evidence, now)?;
         if detected.is_shadow {
-            self.marks.remember(would_be, now.moment.after(detected.ban_time), now.moment);
+            self.marks.remember(would_be(), now.moment.after(detected.ban_time), now.moment);
         }
         Some(Finding::Detected(Box::new(detected)))
     }
@@ -137,10 +149,16 @@ impl Detection {
         Some(Finding::Detected(Box::new(detected)))
     }
 
-    fn window_key(&self, facts: &Facts<'_>, detector: Detector, target: u64, threshold: &Threshold) -> u64 {
+    pub(super) fn window_key(
+        &self,
+        facts: &Facts<'_>,
+        detector: Detector,
+        target: u64,
+        threshold: &Threshold,
+    ) -> u64 {
         let window = super::moment::micros(threshold.window_time);
         let parts = [facts.keys.zone, detector as u64, threshold.max_count.into(), window, target];
-        self.secret.key(Kind::Window, &parts)
+        self.secret.key_of(target, Kind::Window, &parts)
     }
 
     /// How long, as which offence, and whether in earnest. Nothing while an earlier ban runs.

@@ -24,36 +24,84 @@ pub(super) trait Slot: Default {
 #[derive(Debug)]
 pub(super) struct Table<S> {
     parts: Box<[Mutex<Part<S>>]>,
-    /// Of one part; a power of two times [`WAYS`].
-    max_slots: usize,
 }
 
+/// One part of a table, for who holds its lock.
 #[derive(Debug)]
-struct Part<S> {
-    slots: Vec<S>,
+pub(super) struct Part<S> {
+    buckets: Vec<Bucket<S>>,
+    /// A power of two.
+    max_buckets: usize,
 }
 
-const PARTS: usize = 64;
+/// The places where a key may stand; as many whole cache lines as they need.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Bucket<S>([S; WAYS]);
+
+/// How many parts, and so how many locks.
+pub(super) const PARTS: usize = 64;
 const WAYS: usize = 8;
+
+/// The part that a key belongs to.
+pub(super) fn part_of(key: u64) -> usize {
+    usize::try_from(key >> 58).unwrap_or(0) % PARTS
+}
 
 impl<S: Slot> Table<S> {
     /// A table that never holds more than `max` keys (rounded up to 512 times a power of two).
     pub(super) fn new(max: usize) -> Table<S> {
-        let buckets = max.div_ceil(PARTS * WAYS).max(1).next_power_of_two();
-        let parts = (0..PARTS).map(|_| Mutex::new(Part { slots: Vec::new() })).collect();
-        Table { parts, max_slots: buckets * WAYS }
+        Table { parts: (0..PARTS).map(|_| Mutex::new(Part::new(max))).collect() }
     }
 
     /// Shows the place of a key to `visit`, and whether the key stands there. When it does not, the place is free, and
     /// `visit` may take it by writing a slot of this key; it may free a place by writing the default.
     pub(super) fn with<R>(&self, key: u64, now: Moment, visit: impl FnOnce(&mut S, bool) -> R) -> R {
-        let mut part = self.part(key);
-        let at = match part.find(key) {
-            Some(at) => at,
-            None => part.make_room(key, now, self.max_slots),
-        };
-        match part.slots.get_mut(at) {
-            Some(slot) if slot.key() == key => visit(slot, true),
+        self.part(key).with(key, now, visit)
+    }
+
+    /// Shows what is known of a key, if anything is.
+    pub(super) fn peek<R>(&self, key: u64, look: impl FnOnce(&mut S) -> R) -> Option<R> {
+        self.part(key).peek(key, look)
+    }
+
+    /// Forgets a key.
+    pub(super) fn remove(&self, key: u64) {
+        self.part(key).remove(key);
+    }
+
+    /// Gives back what one part of the table does not need any more. Called now and then with any number.
+    pub(super) fn tidy(&self, turn: usize, now: Moment) {
+        let Some(part) = self.parts.get(turn % PARTS) else { return };
+        part.lock().unwrap_or_else(PoisonError::into_inner).tidy(now);
+    }
+
+    /// How many keys are held, idle or not, and how many bytes their places take.
+    pub(super) fn usage(&self) -> (usize, usize) {
+        let usage = |part: &Mutex<Part<S>>| part.lock().unwrap_or_else(PoisonError::into_inner).usage();
+        self.parts.iter().map(usage).fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1))
+    }
+
+    /// The part of a key, for several calls under one lock.
+    pub(super) fn part(&self, key: u64) -> MutexGuard<'_, Part<S>> {
+        #[expect(clippy::indexing_slicing, reason = "there are PARTS of them")]
+        self.parts[part_of(key)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Slot> Part<S> {
+    /// One of [`PARTS`] parts that hold `max` keys together.
+    pub(super) fn new(max: usize) -> Part<S> {
+        let max_buckets = max.div_ceil(PARTS * WAYS).max(1).next_power_of_two();
+        Part { buckets: Vec::new(), max_buckets }
+    }
+
+    /// As [`Table::with`].
+    pub(super) fn with<R>(&mut self, key: u64, now: Moment, visit: impl FnOnce(&mut S, bool) -> R) -> R {
+        if let Some(slot) = self.find(key) {
+            return visit(slot, true);
+        }
+        match self.make_room(key, now) {
             Some(slot) => {
                 *slot = S::default();
                 visit(slot, false)
@@ -63,93 +111,87 @@ impl<S: Slot> Table<S> {
         }
     }
 
-    /// Shows what is known of a key, if anything is.
-    pub(super) fn peek<R>(&self, key: u64, look: impl FnOnce(&mut S) -> R) -> Option<R> {
-        let mut part = self.part(key);
-        let at = part.find(key)?;
-        part.slots.get_mut(at).map(look)
+    /// As [`Table::peek`].
+    pub(super) fn peek<R>(&mut self, key: u64, look: impl FnOnce(&mut S) -> R) -> Option<R> {
+        self.find(key).map(look)
     }
 
-    /// Forgets a key.
-    pub(super) fn remove(&self, key: u64) {
+    pub(super) fn remove(&mut self, key: u64) {
         self.peek(key, |slot| *slot = S::default());
     }
 
-    /// Gives back what one part of the table does not need any more. Called now and then with any number.
-    pub(super) fn tidy(&self, turn: usize, now: Moment) {
-        let Some(part) = self.parts.get(turn % PARTS) else { return };
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = part.slots.len();
-        let in_use = part.slots.iter().filter(|slot| slot.key() != 0 && !slot.is_idle(now)).count();
+    /// Reads where a key would stand and does nothing with it. Memory is slow, and waits for many reads as long as for
+    /// one: who is about to ask for several keys reads them all first, each with its own argument to `read`.
+    pub(super) fn read(&self, key: u64) -> u64 {
+        match self.buckets.get(self.bucket(key)) {
+            // Of places up to 16 bytes, the first and the last are in different cache lines.
+            Some(Bucket([first, .., last])) => first.key() ^ last.key(),
+            None => 0,
+        }
+    }
+
+    pub(super) fn tidy(&mut self, now: Moment) {
+        let slots = self.buckets.iter().flat_map(|Bucket(slots)| slots);
+        let in_use = slots.filter(|slot| slot.key() != 0 && !slot.is_idle(now)).count();
+        let size = self.buckets.len();
         if in_use == 0 {
-            part.slots = Vec::new();
-        } else if in_use * 8 < size && size > WAYS * 2 {
-            part.resize((in_use * 2).next_power_of_two().max(WAYS), now);
+            self.buckets = Vec::new();
+        } else if in_use < size && size > 2 {
+            self.resize((in_use * 2).next_power_of_two().max(WAYS) / WAYS, now);
         }
     }
 
-    /// How many keys are held, idle or not, and how many bytes their places take.
     pub(super) fn usage(&self) -> (usize, usize) {
-        let mut usage = (0, 0);
-        for part in &self.parts {
-            let part = part.lock().unwrap_or_else(PoisonError::into_inner);
-            usage.0 += part.slots.iter().filter(|slot| slot.key() != 0).count();
-            usage.1 += part.slots.capacity() * size_of::<S>();
-        }
-        usage
+        let slots = self.buckets.iter().flat_map(|Bucket(slots)| slots);
+        let keys = slots.filter(|slot| slot.key() != 0).count();
+        (keys, self.buckets.capacity() * size_of::<Bucket<S>>())
     }
 
-    fn part(&self, key: u64) -> MutexGuard<'_, Part<S>> {
-        let at = usize::try_from(key >> 58).unwrap_or(0) % PARTS;
-        #[expect(clippy::indexing_slicing, reason = "there are PARTS of them")]
-        self.parts[at].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<S: Slot> Part<S> {
+    /// There are a power of two of them, or none.
     fn bucket(&self, key: u64) -> usize {
-        let buckets = (self.slots.len() / WAYS).max(1);
-        #[expect(clippy::cast_possible_truncation, reason = "a remainder of a usize")]
-        let at = (key % buckets as u64) as usize;
-        at * WAYS
+        #[expect(clippy::cast_possible_truncation, reason = "the lower bits")]
+        let at = key as usize & self.buckets.len().wrapping_sub(1);
+        at
     }
 
-    fn find(&self, key: u64) -> Option<usize> {
-        let begin = self.bucket(key);
-        let bucket = self.slots.get(begin..begin + WAYS)?;
-        bucket.iter().position(|slot| slot.key() == key).map(|at| begin + at)
+    fn find(&mut self, key: u64) -> Option<&mut S> {
+        let at = self.bucket(key);
+        self.buckets.get_mut(at)?.0.iter_mut().find(|slot| slot.key() == key)
     }
 
     /// A place for a new key: a free one, an idle one, one in a larger part, or else the one of least worth.
-    fn make_room(&mut self, key: u64, now: Moment, max_slots: usize) -> usize {
-        loop {
-            let begin = self.bucket(key);
-            let bucket = self.slots.get(begin..begin + WAYS).unwrap_or_default();
-            let free = |slot: &S| slot.key() == 0 || slot.is_idle(now);
-            if let Some(at) = bucket.iter().position(free) {
-                return begin + at;
+    fn make_room(&mut self, key: u64, now: Moment) -> Option<&mut S> {
+        let free = |slot: &S| slot.key() == 0 || slot.is_idle(now);
+        let place = loop {
+            let at = self.bucket(key);
+            let slots = self.buckets.get(at).map_or(&[][..], |Bucket(slots)| slots);
+            if let Some(place) = slots.iter().position(free) {
+                break place;
             }
-            if self.slots.len() >= max_slots {
-                let least = bucket.iter().enumerate().min_by_key(|(_, slot)| slot.worth());
-                return begin + least.map_or(0, |(at, _)| at);
+            if self.buckets.len() >= self.max_buckets {
+                break slots.iter().enumerate().min_by_key(|(_, slot)| slot.worth())?.0;
             }
-            self.resize((self.slots.len() * 2).max(WAYS).min(max_slots), now);
-        }
+            self.resize((self.buckets.len() * 2).clamp(1, self.max_buckets), now);
+        };
+        let at = self.bucket(key);
+        self.buckets.get_mut(at)?.0.get_mut(place)
     }
 
     /// Moves everybody who is not idle to a part of another size. Who finds no place in it is of least worth.
     fn resize(&mut self, size: usize, now: Moment) {
-        let mut slots = Vec::with_capacity(size);
-        slots.resize_with(size, S::default);
-        let old = std::mem::replace(&mut self.slots, slots);
-        for slot in old.into_iter().filter(|slot| slot.key() != 0 && !slot.is_idle(now)) {
-            let at = self.make_room(slot.key(), now, size);
-            if let Some(place) = self.slots.get_mut(at)
+        let mut buckets = Vec::with_capacity(size);
+        buckets.resize_with(size, Bucket::default);
+        let old = std::mem::replace(&mut self.buckets, buckets);
+        let max_buckets = std::mem::replace(&mut self.max_buckets, size);
+        let slots = old.into_iter().flat_map(|Bucket(slots)| slots);
+        for slot in slots.filter(|slot| slot.key() != 0 && !slot.is_idle(now)) {
+            if let Some(place) = self.make_room(slot.key(), now)
                 && (place.key() == 0 || place.worth() < slot.worth())
             {
                 *place = slot;
             }
         }
+        self.max_buckets = max_buckets;
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Weather {
 #[derive(Debug, Default)]
 struct Sky {
     /// Brokers by key; the operator names them, so there are few. Never more than [`MAX_BROKERS`].
-    brokers: HashMap<u64, Broker>,
+    brokers: HashMap<u64, Broker, foldhash::fast::RandomState>,
     everybody: Crowd,
     /// Residents whose client ended the session.
     gone: Recent,

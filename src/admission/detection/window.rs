@@ -4,16 +4,17 @@
 //! that begins with its first event, as EMQX has it, lets nearly twice as many through.
 //!
 //! Whoever has caused one event costs 16 bytes, whoever has caused more 64, as long as there are no more than 15
-//! events within the window; from there on two bytes for each event that is still in the window, and never more than
-//! 8 KiB whatever the limit is: a longer row is thinned out to every second, fourth, … event.
+//! events within the window; from there on some 100 more, and more of that while there is some left of eight bytes for
+//! each key that there may be. See [`Row`].
 //!
 //! Precision: the times between events are kept in ticks, at most 65,535 to a window, of 1 µs, 10 µs, …: windows of up
 //! to 65 s are exact to the millisecond, longer ones to 1/6,553 of their length at worst. Beyond 4,096 events, counts
-//! are exact to 1/2,048.
+//! are exact to 1/2,048; where memory is short, beyond 47 events to 1/16.
 
 use super::moment::{Moment, micros};
-use super::table::{Compact, Slot, Table};
-use std::collections::VecDeque;
+use super::row::{Purse, Row, is_jump};
+use super::table::{Compact, Part, Slot, Table};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The windows of all keys. A key stands for a detector with its policy, so all events of a key have the same window.
@@ -23,12 +24,18 @@ pub(super) struct Windows {
     singles: Table<Single>,
     /// Who caused more.
     rows: Table<Row>,
+    /// What long rows may take beside the table.
+    purse: Arc<Purse>,
 }
 
 impl Windows {
     /// Windows for at most so many keys with one event, and a quarter of them with more.
     pub(super) fn new(max: usize) -> Windows {
-        Windows { singles: Table::new(max), rows: Table::new(max / 4) }
+        Windows {
+            singles: Table::new(max),
+            rows: Table::new(max / 4),
+            purse: Arc::new(Purse::new(max.saturating_mul(8))),
+        }
     }
 
     /// Counts an event. Returns how many there are in the window now, this one among them, and how many make a ban:
@@ -42,14 +49,49 @@ impl Windows {
         window: Duration,
         now: Moment,
     ) -> (u32, u32) {
+        let before = self.singles.part(key).note(key, window, now);
+        let (count, limit) = self.count_after(before, key, limit, allowance, window, now);
+        if count >= limit {
+            self.singles.remove(key);
+        }
+        (count, limit)
+    }
+
+    /// The same for a key whose single events are kept elsewhere.
+    pub(super) fn count_beside(
+        &self,
+        singles: &mut Part<Single>,
+        key: u64,
+        limit: u32,
+        allowance: impl FnOnce() -> u32,
+        window: Duration,
+        now: Moment,
+    ) -> (u32, u32) {
+        let before = singles.note(key, window, now);
+        let (count, limit) = self.count_after(before, key, limit, allowance, window, now);
+        if count >= limit {
+            singles.remove(key);
+        }
+        (count, limit)
+    }
+
+    fn count_after(
+        &self,
+        before: Option<(Moment, bool)>,
+        key: u64,
+        limit: u32,
+        allowance: impl FnOnce() -> u32,
+        window: Duration,
+        now: Moment,
+    ) -> (u32, u32) {
         let limit = limit.max(1);
-        let count = match self.note_event(key, window, now) {
+        let count = match before {
             None => 1,
             Some((last, has_row)) => self.rows.with(key, now, |row, is_known| {
                 if !(is_known && has_row) {
                     *row = Row::new(key, last, window);
                 }
-                row.push(now, window)
+                row.push(now, window, &self.purse)
             }),
         };
         if count < limit {
@@ -58,22 +100,8 @@ impl Windows {
         let limit = limit.saturating_add(allowance());
         if count >= limit {
             self.rows.remove(key);
-            self.singles.remove(key);
         }
         (count, limit)
-    }
-
-    /// Notes an event of this key. `None` when there was none in the window before; else when the last was, and whether
-    /// there is a row of them.
-    fn note_event(&self, key: u64, window: Duration, now: Moment) -> Option<(Moment, bool)> {
-        self.singles.with(key, now, |Single(slot), is_known| {
-            let last = Moment::from_micros(slot.until().as_micros().saturating_sub(micros(window)));
-            let is_recent = is_known && !is_jump(last, now) && slot.until() > now;
-            let more = if is_recent { slot.tag().saturating_add(1) } else { 0 };
-            let before = is_recent.then_some((last, slot.tag() > 0));
-            *slot = Compact::new(key, now.max(if is_recent { last } else { now }).after(window), more);
-            before
-        })
     }
 
     pub(super) fn tidy(&self, turn: usize, now: Moment) {
@@ -84,14 +112,29 @@ impl Windows {
     /// Keys and bytes.
     pub(super) fn usage(&self) -> (usize, usize) {
         let (singles, rows) = (self.singles.usage(), self.rows.usage());
-        (singles.0 + rows.0, singles.1 + rows.1)
+        (singles.0 + rows.0, singles.1 + rows.1 + self.purse.held())
+    }
+}
+
+impl Part<Single> {
+    /// Notes an event of this key. `None` when there was none in the window before; else when the last was, and whether
+    /// there is a row of them.
+    fn note(&mut self, key: u64, window: Duration, now: Moment) -> Option<(Moment, bool)> {
+        self.with(key, now, |Single(slot), is_known| {
+            let last = Moment::from_micros(slot.until().as_micros().saturating_sub(micros(window)));
+            let is_recent = is_known && !is_jump(last, now) && slot.until() > now;
+            let more = if is_recent { slot.tag().saturating_add(1) } else { 0 };
+            let before = is_recent.then_some((last, slot.tag() > 0));
+            *slot = Compact::new(key, now.max(if is_recent { last } else { now }).after(window), more);
+            before
+        })
     }
 }
 
 /// A key with its last event. The tag is how many came before that without a pause: with any, there is a row. The
 /// fewest go first.
 #[derive(Debug, Default)]
-struct Single(Compact);
+pub(super) struct Single(Compact);
 
 impl Slot for Single {
     fn key(&self) -> u64 {
@@ -104,189 +147,6 @@ impl Slot for Single {
 
     fn worth(&self) -> (u32, u64) {
         (self.0.tag().into(), self.0.until().as_micros())
-    }
-}
-
-/// Threads pass moments a little out of order; by more than this, time has jumped back.
-const MAX_DISORDER: Duration = Duration::from_secs(1);
-
-fn is_jump(last: Moment, now: Moment) -> bool {
-    last.since(now) > MAX_DISORDER
-}
-
-/// The events of a key within the window before its newest, as the times between them. 64 bytes.
-#[derive(Debug, Default)]
-struct Row {
-    key: u64,
-    newest: Moment,
-    /// Holds the gaps once there are more than fit inline.
-    spill: Option<Box<Spill>>,
-    /// Of all gaps: from the first event to the newest, in ticks; always less than a window.
-    span: u32,
-    /// When the newest event leaves the window, in seconds since the fixed moment, rounded up.
-    until: u32,
-    inline: [u16; INLINE],
-    len: u8,
-}
-
-/// The gaps of 15 events, EMQX's default.
-const INLINE: usize = 14;
-
-#[derive(Debug, Default)]
-struct Spill {
-    gaps: VecDeque<u16>,
-    /// Each gap stands for two to the power of this many events.
-    thinned: u8,
-    /// Events since the newest gap.
-    since: u32,
-}
-
-/// The most gaps of a row.
-const MAX_GAPS: usize = 4096;
-
-impl Row {
-    fn new(key: u64, first: Moment, window: Duration) -> Row {
-        Row { key, newest: first, until: until(first, window), ..Row::default() }
-    }
-
-    /// Adds an event, and returns how many are in the window.
-    fn push(&mut self, now: Moment, window: Duration) -> u32 {
-        let ticks = Ticks::of(window);
-        if is_jump(self.newest, now) {
-            *self = Row::new(self.key, now, window);
-            return 1;
-        }
-        let now = now.max(self.newest);
-        let gap = ticks.number(now) - ticks.number(self.newest);
-        let Some(gap) = u16::try_from(gap).ok().filter(|gap| u32::from(*gap) < ticks.window) else {
-            *self = Row::new(self.key, now, window);
-            return 1;
-        };
-        self.until = until(now, window);
-        if let Some(spill) = &mut self.spill
-            && spill.is_between()
-        {
-            // The gap grows until it stands for as many events as the others.
-            spill.since += 1;
-            return self.events();
-        }
-        self.newest = now;
-        self.append(gap);
-        while self.span >= ticks.window {
-            self.drop_oldest();
-        }
-        self.events()
-    }
-
-    fn append(&mut self, gap: u16) {
-        self.span += u32::from(gap);
-        if let Some(spill) = &mut self.spill {
-            spill.gaps.push_back(gap);
-            spill.since = 0;
-            if spill.gaps.len() > MAX_GAPS {
-                spill.thin_out();
-            }
-            return;
-        }
-        if let Some(place) = self.inline.get_mut(usize::from(self.len)) {
-            *place = gap;
-            self.len += 1;
-            return;
-        }
-        let gaps = self.inline.iter().copied().chain([gap]).collect();
-        self.spill = Some(Box::new(Spill { gaps, ..Spill::default() }));
-    }
-
-    fn drop_oldest(&mut self) {
-        let oldest = match &mut self.spill {
-            Some(spill) => spill.gaps.pop_front(),
-            None if self.len == 0 => None,
-            None => {
-                self.inline.rotate_left(1);
-                self.len -= 1;
-                self.inline.last().copied()
-            }
-        };
-        self.span = oldest.map_or(0, |gap| self.span.saturating_sub(gap.into()));
-        if self.spill.as_ref().is_some_and(|spill| spill.gaps.is_empty()) {
-            self.spill = None;
-            self.len = 0;
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.spill.as_ref().map_or(usize::from(self.len), |spill| spill.gaps.len())
-    }
-
-    fn events(&self) -> u32 {
-        let gaps = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        match &self.spill {
-            Some(spill) => (gaps << spill.thinned).saturating_add(spill.since).saturating_add(1),
-            None => gaps + 1,
-        }
-    }
-}
-
-impl Spill {
-    /// True when the next event does not complete a gap yet.
-    fn is_between(&self) -> bool {
-        self.since + 1 < 1 << self.thinned
-    }
-
-    fn thin_out(&mut self) {
-        if self.thinned >= 18 {
-            self.gaps.pop_front();
-            return;
-        }
-        let pairs = self.gaps.iter().copied().collect::<Vec<u16>>();
-        // A gap never exceeds the window, so neither does the sum of two that lie in one.
-        self.gaps = pairs
-            .chunks(2)
-            .map(|pair| pair.iter().fold(0_u16, |sum, gap| sum.saturating_add(*gap)))
-            .collect();
-        self.thinned += 1;
-    }
-}
-
-impl Slot for Row {
-    fn key(&self) -> u64 {
-        self.key
-    }
-
-    fn is_idle(&self, now: Moment) -> bool {
-        u64::from(self.until) * 1_000_000 <= now.as_micros()
-    }
-
-    /// The fewest events go first, then who has been silent longest.
-    fn worth(&self) -> (u32, u64) {
-        (self.events(), self.newest.as_micros())
-    }
-}
-
-fn until(event: Moment, window: Duration) -> u32 {
-    u32::try_from(event.after(window).as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX)
-}
-
-/// The unit of a window's times.
-#[derive(Debug, Clone, Copy)]
-struct Ticks {
-    micros: u64,
-    /// The length of the window.
-    window: u32,
-}
-
-impl Ticks {
-    fn of(window: Duration) -> Ticks {
-        let window = micros(window);
-        let mut tick = 1_u64;
-        while window.div_ceil(tick) > u64::from(u16::MAX) {
-            tick = tick.saturating_mul(10);
-        }
-        Ticks { micros: tick, window: u32::try_from(window.div_ceil(tick)).unwrap_or(u32::MAX) }
-    }
-
-    fn number(self, moment: Moment) -> u64 {
-        moment.as_micros() / self.micros
     }
 }
 
