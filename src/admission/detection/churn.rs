@@ -97,8 +97,7 @@ impl Detection {
             count(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.peer, churn.threshold);
         }
         if let Some(by_network) = policy.by_network.filter(|by| by.churn.count_refused) {
-            for prefix in by_network.prefixes(facts.peer) {
-                let key = self.secret.network(facts.peer, prefix);
+            for (prefix, key) in facts.keys.networks.into_iter().flatten() {
                 count(
                     Detector::ByNetwork,
                     Target::Network(facts.peer, prefix),
@@ -128,18 +127,14 @@ impl Detection {
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
-        for prefix in by_network.prefixes(facts.peer) {
-            let key = self.secret.network(facts.peer, prefix);
+        for (prefix, key) in facts.keys.networks.into_iter().flatten() {
             // While it is not known who lives where, everybody is new; who is seen now is known later.
             if !self.is_churn(facts, key, &by_network.churn, hand, now) || now.moment < self.learned {
                 continue;
             }
             // One bad address makes no bad network; it is banned by itself.
-            let source = if facts.peer.is_ipv6() && prefix < 64 {
-                self.secret.network(facts.peer, 64)
-            } else {
-                facts.keys.peer
-            };
+            let is_wide = facts.peer.is_ipv6() && prefix < 64;
+            let source = if is_wide { facts.keys.source } else { facts.keys.peer };
             let threshold = by_network.churn.threshold;
             let due = Due { count: (threshold.max_count / 4).max(1), window: threshold.window_time };
             let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, key, source]);

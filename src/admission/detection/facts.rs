@@ -17,6 +17,10 @@ use std::time::Duration;
 pub(super) struct Keys {
     pub(super) zone: u64,
     pub(super) peer: u64,
+    /// An IPv4 address, or an IPv6 /64.
+    pub(super) source: u64,
+    /// The networks that count, with their prefix lengths.
+    pub(super) networks: [Option<(u8, u64)>; 2],
     /// The client identifier by which the broker knows it.
     pub(super) client_id: Option<u64>,
     pub(super) username: Option<u64>,
@@ -36,7 +40,7 @@ impl Keys {
         credentials: Option<u64>,
         by_credentials: bool,
     ) -> Keys {
-        let zone = secret.name(Kind::Zone, &policy.zone);
+        let zone = secret.own_name(Kind::Zone, &policy.zone);
         let username = client.username().map(|name| secret.name(Kind::Username, name));
         let claimed = client.client_id().map(|id| secret.name(Kind::ClientId, id));
         let client_id = claimed.or_else(|| assigned.map(|id| secret.name(Kind::ClientId, id)));
@@ -45,7 +49,16 @@ impl Keys {
             (Some(id), _) => secret.key_of(id, Kind::Seen, &[2, id]),
             (None, _) => secret.key(Kind::Seen, &[3, username.unwrap_or(0), credentials.unwrap_or(0)]),
         };
-        Keys { zone, peer: secret.peer(client.peer()), client_id, username, credentials, identity }
+        let addr = client.peer();
+        let peer = secret.peer(addr);
+        let source = if addr.is_ipv4() { peer } else { secret.network(addr, 64) };
+        let mut networks = [None; 2];
+        let prefixes = policy.by_network.into_iter().flat_map(|by| by.prefixes(addr));
+        for (network, prefix) in networks.iter_mut().zip(prefixes) {
+            let is_source = addr.is_ipv6() && prefix == 64;
+            *network = Some((prefix, if is_source { source } else { secret.network(addr, prefix) }));
+        }
+        Keys { zone, peer, source, networks, client_id, username, credentials, identity }
     }
 }
 

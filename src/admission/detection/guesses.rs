@@ -16,7 +16,6 @@ use super::moment::{Moment, micros};
 use super::policy::{AuthFailures, Threshold};
 use super::sightings::{Due, Sighting};
 use super::strike::{Now, Strike, Target};
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 impl Detection {
@@ -46,7 +45,7 @@ impl Detection {
     ) {
         let Some(credentials) = facts.keys.credentials else { return };
         let target = Target::source(facts.peer);
-        let source = self.source_key(facts);
+        let source = facts.keys.source;
         if self.is_new_password(facts, policy, credentials, now) {
             let threshold = Threshold { max_count: policy.siege_max_count, ..policy.threshold };
             let strike = Strike {
@@ -108,7 +107,7 @@ impl Detection {
 
 /// Whether the broker still accepts the credentials that it used to accept.
 #[derive(Debug, Default)]
-pub(super) struct Trust(Mutex<VecDeque<(u64, Counts)>>);
+pub(super) struct Trust(Mutex<[(u64, Counts); 6]>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Counts {
@@ -133,25 +132,34 @@ impl Trust {
 
     /// True when it refuses most of them.
     pub(super) fn is_shaken(&self, now: Moment) -> bool {
-        let counts = self.add(now, Counts::default());
+        let slice = Trust::slice(now);
+        let slices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = slices.iter().filter(|(number, _)| number.abs_diff(slice) < Trust::SLICES);
+        let counts = recent.fold(Counts::default(), |sum, (_, counts)| Counts {
+            accepted: sum.accepted.saturating_add(counts.accepted),
+            refused: sum.refused.saturating_add(counts.refused),
+        });
         counts.refused >= Trust::MIN_REFUSED && counts.refused >= counts.accepted
     }
 
-    fn add(&self, now: Moment, more: Counts) -> Counts {
-        let slice = now.as_micros() / (micros(Trust::SPAN) / Trust::SLICES);
+    /// Each slice has its place, which it takes over from the one that was there six slices before.
+    fn add(&self, now: Moment, more: Counts) {
+        let slice = Trust::slice(now);
         let mut slices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slices.retain(|(number, _)| number.abs_diff(slice) < Trust::SLICES);
-        match slices.iter_mut().find(|(number, _)| *number == slice) {
-            Some((_, counts)) => {
-                counts.accepted = counts.accepted.saturating_add(more.accepted);
-                counts.refused = counts.refused.saturating_add(more.refused);
-            }
-            None => slices.push_back((slice, more)),
+        let Some((number, counts)) =
+            usize::try_from(slice % Trust::SLICES).ok().and_then(|at| slices.get_mut(at))
+        else {
+            return;
+        };
+        if *number != slice {
+            (*number, *counts) = (slice, Counts::default());
         }
-        slices.iter().fold(Counts::default(), |sum, (_, counts)| Counts {
-            accepted: sum.accepted.saturating_add(counts.accepted),
-            refused: sum.refused.saturating_add(counts.refused),
-        })
+        counts.accepted = counts.accepted.saturating_add(more.accepted);
+        counts.refused = counts.refused.saturating_add(more.refused);
+    }
+
+    fn slice(now: Moment) -> u64 {
+        now.as_micros() / (micros(Trust::SPAN) / Trust::SLICES)
     }
 }
 

@@ -86,6 +86,15 @@ impl Secret {
         state.finish((kind as u64) << 56 | parts.len() as u64).max(1)
     }
 
+    /// The key of a name that the operator chose.
+    pub(super) fn own_name(&self, kind: Kind, name: &str) -> u64 {
+        let (words, rest) = name.as_bytes().as_chunks::<8>();
+        let last = rest.iter().rev().fold(rest.len() as u64, |last, byte| last << 8 | u64::from(*byte));
+        let words = words.iter().map(|word| u64::from_le_bytes(*word));
+        let hash = words.fold(self.0, |hash, word| fold(hash ^ word, self.1 | 1).wrapping_add(self.0));
+        self.key(kind, &[hash, last])
+    }
+
     pub(super) fn name(&self, kind: Kind, name: &str) -> u64 {
         self.key(kind, &[self.hash(name.as_bytes())])
     }

@@ -412,12 +412,7 @@ impl Detection {
 /// Keys, and what is known of them.
 impl Detection {
     fn broker_key(&self, upstream: &str) -> u64 {
-        self.secret.name(Kind::Upstream, upstream)
-    }
-
-    /// The key of a source: an IPv4 address, or an IPv6 /64.
-    fn source_key(&self, facts: &Facts<'_>) -> u64 {
-        if facts.peer.is_ipv4() { facts.keys.peer } else { self.secret.network(facts.peer, 64) }
+        self.secret.own_name(Kind::Upstream, upstream)
     }
 
     fn holder_key(&self, zone: u64, client_id: u64) -> u64 {
@@ -470,31 +465,28 @@ impl Detection {
 
     /// The key of how often a client comes to its source.
     fn pace_key(&self, facts: &Facts<'_>) -> u64 {
-        let Keys { zone, identity, .. } = facts.keys;
-        self.secret.key_of(identity, Kind::Pace, &[zone, self.source_key(facts), identity])
+        let Keys { zone, source, identity, .. } = facts.keys;
+        self.secret.key_of(identity, Kind::Pace, &[zone, source, identity])
     }
 
     /// Reads what is about to be asked of a client.
     fn read_ahead(&self, facts: &Facts<'_>, was_resident: bool, hand: &mut Hand<'_>) {
         let policy = facts.policy;
-        let mut seen = [0; 5];
         let mut read = 0;
         if facts.lived < SHORT {
-            let places = [
-                policy.by_peerhost.map(|_| facts.keys.peer),
-                policy.by_username.and(facts.keys.username).filter(|_| facts.is_accepted),
-            ];
-            let networks = policy.by_network.into_iter().flat_map(|by| by.prefixes(facts.peer));
-            let networks = networks.map(|prefix| self.secret.network(facts.peer, prefix));
-            let places =
-                places.into_iter().flatten().chain(networks).map(|place| self.seen_key(facts, place));
-            let pace = policy.connection_rate.map(|_| self.pace_key(facts));
-            for (to, key) in seen.iter_mut().zip(places.chain(pace)) {
-                *to = key;
+            let seen = &hand.clients(facts.keys.identity).seen;
+            let mut read_at = |place| read ^= seen.read(self.seen_key(facts, place));
+            if policy.by_peerhost.is_some() {
+                read_at(facts.keys.peer);
             }
-            let clients = hand.clients(facts.keys.identity);
-            for key in seen.iter().filter(|key| **key != 0) {
-                read ^= clients.seen.read(*key);
+            if let (Some(_), Some(username)) = (&policy.by_username, facts.keys.username) {
+                read_at(username);
+            }
+            for (_, network) in facts.keys.networks.into_iter().flatten() {
+                read_at(network);
+            }
+            if policy.connection_rate.is_some() {
+                read ^= seen.read(self.pace_key(facts));
             }
         }
         if facts.is_accepted {
@@ -519,23 +511,34 @@ impl Detection {
     /// The places where a session lives, of those that anything is weighed against.
     fn places_of(&self, facts: &Facts<'_>) -> [Option<u64>; 5] {
         let (policy, zone) = (facts.policy, facts.keys.zone);
-        let peer = policy.weighs_sources().then_some(facts.keys.peer);
-        let username = facts.keys.username.filter(|_| policy.by_username.is_some());
-        let mut places = [username, peer, None, None, None];
-        let source = (facts.peer.is_ipv6() && policy.weighs_sources()).then_some(64);
-        let networks = policy.by_network.into_iter().flat_map(|by| by.prefixes(facts.peer));
-        let mut prefixes: [Option<u8>; 3] = [source, None, None];
-        for prefix in networks {
-            if !prefixes.contains(&Some(prefix))
-                && let Some(free) = prefixes.iter_mut().find(|place| place.is_none())
-            {
-                *free = Some(prefix);
+        let Keys { peer, source, networks, .. } = facts.keys;
+        let mut places = [None; 5];
+        let mut free = places.iter_mut();
+        let mut add = |place| {
+            if let Some(free) = free.next() {
+                *free = Some(self.place_key(zone, place));
             }
+        };
+        if let (Some(_), Some(username)) = (&policy.by_username, facts.keys.username) {
+            add(username);
         }
-        for (place, prefix) in places.iter_mut().skip(2).zip(prefixes) {
-            *place = prefix.map(|prefix| self.secret.network(facts.peer, prefix));
+        let weighs_sources = policy.weighs_sources();
+        if weighs_sources {
+            add(peer);
         }
-        places.map(|place| place.map(|place| self.place_key(zone, place)))
+        // Of IPv6, a source is a network that may be counted by itself.
+        let is_place = |network| weighs_sources && network == source;
+        if weighs_sources && source != peer {
+            add(source);
+        }
+        let [first, second] = networks.map(|network| network.map(|(_, key)| key));
+        if let Some(first) = first.filter(|first| !is_place(*first)) {
+            add(first);
+        }
+        if let Some(second) = second.filter(|second| !is_place(*second) && Some(*second) != first) {
+            add(second);
+        }
+        places
     }
 
     fn residents(&self, facts: &Facts<'_>, place: u64, now: Now) -> u32 {
