@@ -4,12 +4,12 @@
 //! that begins with its first event, as EMQX has it, lets nearly twice as many through.
 //!
 //! Whoever has caused one event costs 16 bytes, whoever has caused more 64, as long as there are no more than 15
-//! events within the window; from there on some 100 more, and more of that while there is some left of eight bytes for
+//! events within the window; from there on some 100 more, and more of that while there is some left of four bytes for
 //! each key that there may be. See [`Row`].
 //!
 //! Precision: the times between events are kept in ticks, at most 65,535 to a window, of 1 µs, 10 µs, …: windows of up
 //! to 65 s are exact to the millisecond, longer ones to 1/6,553 of their length at worst. Beyond 4,096 events, counts
-//! are exact to 1/2,048; where memory is short, beyond 47 events to 1/16.
+//! are exact to 1/2,048; where memory is short, beyond 33 events to 1/16.
 
 use super::moment::{Moment, micros};
 use super::row::{Purse, Row, is_jump};
@@ -34,7 +34,7 @@ impl Windows {
         Windows {
             singles: Table::new(max),
             rows: Table::new(max / 4),
-            purse: Arc::new(Purse::new(max.saturating_mul(8))),
+            purse: Arc::new(Purse::new(max.saturating_mul(4))),
         }
     }
 
