@@ -1,0 +1,166 @@
+//! The end of a session: whose fault it was, and to whom it is told. Ends whose blame is in doubt wait here until it is
+//! clear whether others share their cause.
+
+use super::blame::{self, Blame};
+use super::crowd::Stay;
+use super::duplicates::Recognised;
+use super::facts::{Doubt, Facts};
+use super::finding::{DuplicateClients, Finding};
+use super::known::Hand;
+use super::moment::{self, Moment};
+use super::policy::{OnDuplicates, Threshold};
+use super::strike::Now;
+use super::visit::{Cause, Session, Visit};
+use super::weather::Side;
+use super::{Detection, MAX_DOUBTS};
+use crate::admission::Who;
+use std::collections::VecDeque;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+impl Detection {
+    pub(super) fn leave(
+        &self,
+        facts: &Facts<'_>,
+        visit: &Visit<'_>,
+        session: &Session<'_>,
+        hand: &mut Hand<'_>,
+        now: Now,
+        findings: &mut Vec<Finding>,
+    ) {
+        let broker = self.broker_key(session.upstream);
+        let side = session.side();
+        let was_resident =
+            session.stay.is_some_and(|stay| stay.is_resident(now.moment, self.settings.resident_after));
+        self.read_ahead(facts, was_resident, hand);
+        if let Some(stay) = session.stay {
+            self.weather.leave(broker, stay, side, now.moment);
+            self.say_goodbye(facts, stay, was_resident, hand, now);
+        }
+        let judgement = blame::judge(&visit.end);
+        if judgement.blame == Blame::Broker {
+            self.weather.trouble(broker, now.moment);
+        }
+        if side == Side::Broker && session.is_accepted() {
+            let recognised =
+                || self.fights.end(self.holder(facts)?, facts.policy.duplicates.as_ref()?, now.moment);
+            let finding = recognised().and_then(|recognised| self.tell_duplicates(facts, recognised, now));
+            findings.extend(finding.filter(|_| !visit.is_exempt));
+        }
+        if visit.is_exempt {
+            return;
+        }
+        if judgement.blame != Blame::Client {
+            self.note_end(facts, judgement.blame);
+            return;
+        }
+        if session.is_auth_failure() {
+            self.count_refused_credentials(facts, hand, now, findings);
+            return;
+        }
+        self.count_pace(facts, hand, now, findings);
+        let may_be_excused = judgement.is_doubtful
+            || (was_resident && side == Side::Client && session.cause != Cause::Violation);
+        if may_be_excused {
+            self.doubt(Doubt::new(facts, broker, side, was_resident), now);
+        } else if session.connack.is_none() && self.weather.explains(broker, Side::Broker, false, now.moment)
+        {
+            // It did not wait long for an answer, but from this broker nobody gets one.
+            self.note_end(facts, Blame::Broker);
+        } else {
+            self.count_flapping(facts, hand, now, findings);
+        }
+    }
+
+    fn say_goodbye(&self, facts: &Facts<'_>, stay: Stay, was_resident: bool, hand: &mut Hand<'_>, now: Now) {
+        self.places.leave(&self.places_of(facts), stay, now.moment);
+        if was_resident && let Some(key) = self.resident_key(facts) {
+            let until = now.moment.after(self.settings.memory);
+            hand.clients(key).marks.remember(key, until, now.moment);
+            if now.moment.since(stay.began) >= self.settings.resident_after
+                && let Some((name, owner)) = self.owner(facts)
+            {
+                hand.clients(name).marks.claim(name, owner, until, now.moment);
+            }
+        }
+    }
+
+    fn count_refused_credentials(
+        &self,
+        facts: &Facts<'_>,
+        hand: &mut Hand<'_>,
+        now: Now,
+        findings: &mut Vec<Finding>,
+    ) {
+        if self.is_excused_refusal(facts, now) {
+            self.note_end(facts, Blame::Unknown);
+            return;
+        }
+        let found = findings.len();
+        if let Some(policy) = &facts.policy.auth_failures {
+            self.count_guess(facts, policy, hand, now, findings);
+        }
+        // Whoever is banned for guessing need not be banned for flapping as well.
+        if findings.len() == found {
+            self.count_pace(facts, hand, now, findings);
+            self.count_flapping(facts, hand, now, findings);
+        }
+    }
+
+    fn doubt(&self, doubt: Doubt, now: Now) {
+        let mut doubts = self.doubts();
+        if doubts.len() < MAX_DOUBTS {
+            doubts.push_back((now.moment.after(self.settings.patience), doubt));
+        }
+    }
+
+    /// Counts the ends that no common cause has explained by now.
+    pub(super) fn clear_doubts(&self, now: Now) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut hand = self.known.hand();
+        loop {
+            let mut doubts = self.doubts();
+            let is_clear = doubts.front().is_some_and(|(clears, _)| *clears <= now.moment);
+            let Some((clears, doubt)) = doubts.pop_front_if(|_| is_clear) else { return findings };
+            drop(doubts);
+            let ended = Moment::from_micros(
+                clears.as_micros().saturating_sub(moment::micros(self.settings.patience)),
+            );
+            let facts = doubt.facts();
+            if self.weather.explains(doubt.broker, doubt.side, doubt.was_resident, ended) {
+                let blame = if doubt.side == Side::Broker { Blame::Broker } else { Blame::Unknown };
+                self.note_end(&facts, blame);
+            } else {
+                self.count_flapping(&facts, &mut hand, Now { moment: clears, ..now }, &mut findings);
+            }
+        }
+    }
+
+    fn doubts(&self) -> MutexGuard<'_, VecDeque<(Moment, Doubt)>> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tell_duplicates(
+        &self,
+        facts: &Facts<'_>,
+        recognised: Recognised,
+        now: Now,
+    ) -> Option<Finding> {
+        let (policy, client_id) = (facts.policy.duplicates?, facts.client_id?);
+        let Recognised { addresses, returns } = recognised;
+        let threshold = Threshold {
+            max_count: policy.max_count,
+            window_time: policy.window_time,
+            ban_time: policy.ban_time,
+            shadow: policy.shadow,
+        };
+        match policy.action {
+            OnDuplicates::Ban => self.ban_duplicates(facts, client_id, &threshold, addresses, now),
+            OnDuplicates::Warn => Some(Finding::Duplicates(Box::new(DuplicateClients {
+                who: Who::ClientId(client_id.into()),
+                zone: Arc::clone(&facts.policy.zone),
+                addresses,
+                returns,
+            }))),
+        }
+    }
+}
