@@ -8,6 +8,8 @@
 
 #[path = "simulation/attacks.rs"]
 mod attacks;
+#[path = "simulation/device.rs"]
+mod device;
 #[path = "simulation/innocents.rs"]
 mod innocents;
 #[path = "simulation/people.rs"]

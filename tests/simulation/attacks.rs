@@ -1,7 +1,8 @@
 //! Attacks, each beside a town of healthy devices. Attackers that have an account are as dangerous as it gets.
 
+use super::device::{Claim, Device, Life, What};
 use super::people::{SETTLED, claim, in_site, random_id, same, town, v4, with_password};
-use super::world::{Claim, Device, Life, SECOND, What, World};
+use super::world::{SECOND, World};
 use super::{Play, Scenario};
 use fastrand::Rng;
 

@@ -1,7 +1,8 @@
 //! Innocents: what happens to healthy fleets, and looks like flapping to whoever counts connections.
 
+use super::device::{Claim, Device, Life, What};
 use super::people::{SETTLED, claim, healthy, in_site, random_id, same, short, town, v4, with_password};
-use super::world::{Claim, Device, Life, MINUTE, Mood, SECOND, What, World};
+use super::world::{MINUTE, Mood, SECOND, World};
 use super::{Play, Scenario};
 use std::net::IpAddr;
 

@@ -1,6 +1,7 @@
 //! Who lives in the simulated worlds: claims and crowds that scenarios share.
 
-use super::world::{Claim, Device, Life, MINUTE, What, World};
+use super::device::{Claim, Device, Life, What};
+use super::world::{MINUTE, World};
 use fastrand::Rng;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
