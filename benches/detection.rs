@@ -1,16 +1,17 @@
 //! What detection costs: time for each connection, memory under an attack of ever new names.
 //!
-//! `cargo bench --bench detection [-- --quick]`. The policy is the recommended one, so every detector is on. A price is
-//! that of a whole connection: accepted and ended, or refused. `p50` and `p99` are of single connections, each with its
-//! own pair of clock readings, less the median of an empty pair; `mean` is a plain loop.
+//! `cargo bench --bench detection [-- --quick]`. The policy is the recommended one, where every detector is on, unless a
+//! row says otherwise. A price is that of a whole connection: accepted and ended, or refused. `p50` and `p99` are of
+//! single connections, each with its own pair of clock readings, less the median of an empty pair; `mean` is a plain
+//! loop.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "the table is the product")]
 #![expect(clippy::cast_precision_loss, reason = "no count here reaches 2^52")]
 
 use fastrand::Rng;
 use mqtt_bouncer::admission::detection::{
-    Arrival, Cause, Codes, Detection, End, Moment, NoConnect, Secret, Session, Settings, Stay, Visit,
-    ZonePolicy,
+    Arrival, ByClientId, Cause, Codes, Detection, Duplicates, End, Moment, NoConnect, Secret, Session,
+    Settings, Stay, Visit, ZonePolicy,
 };
 use mqtt_bouncer::admission::{Client, Timestamp};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -27,6 +28,8 @@ fn main() {
     let fleet = 100_000 / scale;
     price("healthy: 100,000 devices, sessions of an hour", fleet * 5, |_| Knocker::fleet(fleet, 3600));
     price("short sessions of known devices", fleet * 5, |_| Knocker::fleet(fleet, 1));
+    price("healthy, EMQX's detector alone", fleet * 5, |_| Knocker::fleet(fleet, 3600).under(emqx()));
+    price("short sessions, EMQX's detector alone", fleet * 5, |_| Knocker::fleet(fleet, 1).under(emqx()));
     price("wrong password, repeated, 100,000 devices", fleet * 5, |_| Knocker::refused(fleet));
     price("ever new IDs, one address", fleet * 5, |_| Knocker::flood(Spread::One));
     price("malformed, ever new addresses", fleet * 5, |_| Knocker::malformed());
@@ -53,6 +56,15 @@ fn main() {
             all as f64 / MIB,
             bytes as f64 / keys.max(1) as f64,
         );
+    }
+}
+
+/// What `[flapping_detect] enable = true` makes.
+fn emqx() -> ZonePolicy {
+    ZonePolicy {
+        by_clientid: Some(ByClientId::default()),
+        duplicates: Some(Duplicates::default()),
+        ..ZonePolicy::off("default")
     }
 }
 
@@ -153,6 +165,10 @@ impl Knocker {
 
     fn fleet(count: usize, seconds: u64) -> Knocker {
         Knocker::new(Kind::Session(seconds), Spread::V4, Some(count))
+    }
+
+    fn under(self, policy: ZonePolicy) -> Knocker {
+        Knocker { policy: Arc::new(policy), ..self }
     }
 
     fn refused(count: usize) -> Knocker {
