@@ -24,9 +24,16 @@ pub struct Stay {
     pub(super) began: Moment,
     /// Its client had been a resident before.
     pub(super) is_returning: bool,
+    /// The places that it entered, which it leaves whatever the policy is by then; 0 where there is none.
+    pub(super) places: [u64; 5],
 }
 
 impl Stay {
+    /// The places that it entered.
+    pub(super) fn places(&self) -> [Option<u64>; 5] {
+        self.places.map(|place| (place != 0).then_some(place))
+    }
+
     /// True when the session's client counts as a resident at `now`.
     pub(super) fn is_resident(self, now: Moment, resident_after: Duration) -> bool {
         self.is_returning || now.since(self.began) >= resident_after
@@ -164,7 +171,7 @@ mod tests {
     }
 
     fn stay(seconds: u64) -> Stay {
-        Stay { began: at(seconds), is_returning: false }
+        Stay { began: at(seconds), is_returning: false, places: [0; 5] }
     }
 
     #[test]
@@ -186,7 +193,7 @@ mod tests {
             crowd.leave(stay(i), at(i + 1), MINUTE);
         }
         assert_eq!(crowd.usual_residents(at(1001), MINUTE), 0);
-        crowd.enter(Stay { began: at(1001), is_returning: true }, MINUTE);
+        crowd.enter(Stay { began: at(1001), is_returning: true, places: [0; 5] }, MINUTE);
         assert_eq!(crowd.residents(), 1);
     }
 

@@ -72,7 +72,7 @@ impl Detection {
     }
 
     fn say_goodbye(&self, facts: &Facts<'_>, stay: Stay, was_resident: bool, hand: &mut Hand<'_>, now: Now) {
-        self.places.leave(&self.places_of(facts), stay, now.moment);
+        self.places.leave(&stay.places(), stay, now.moment);
         if was_resident && let Some(key) = self.resident_key(facts) {
             let until = now.moment.after(self.settings.memory);
             hand.clients(key).marks.remember(key, until, now.moment);

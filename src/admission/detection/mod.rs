@@ -175,9 +175,10 @@ impl Detection {
         let facts = Facts { client_id: client.client_id().or(*assigned_client_id), ..facts };
         let now = Now { at, moment: now };
         let is_returning = self.is_old_resident(&facts, &mut self.known.hand(), now);
-        let stay = Stay { began: now.moment, is_returning };
+        let places = self.places_of(&facts);
+        let stay = Stay { began: now.moment, is_returning, places: places.map(Option::unwrap_or_default) };
         self.weather.enter(self.broker_key(arrival.upstream), stay);
-        self.places.enter(&self.places_of(&facts), stay);
+        self.places.enter(&places, stay);
         if let Some(credentials) = credentials.filter(|_| policy.auth_failures.is_some()) {
             let accepted = self.secret.key(Kind::Accepted, &[keys.zone, credentials]);
             if self.marks.renew(accepted, now.moment.after(self.settings.memory), now.moment) {

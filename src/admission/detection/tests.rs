@@ -365,3 +365,26 @@ fn many_threads_may_ask_at_once() {
     });
     assert!(rig.detection.usage().0 > 0);
 }
+
+/// Sessions left the places of the policy that held when they ended, and stayed in the others for ever.
+#[test]
+fn a_session_leaves_the_places_that_it_entered_whatever_the_policy_is_by_then() {
+    let churn = Some(Churn::default());
+    let mut rig =
+        Rig::new(ZonePolicy { by_peerhost: churn, by_username: churn, ..ZonePolicy::off("default") });
+    let client = Client::new(IpAddr::from([192, 0, 2, 1]), "a", Some("user"));
+    let arrival =
+        Arrival { client, assigned_client_id: None, credentials: None, is_exempt: false, upstream: BROKER };
+    let (stay, _) = rig.detection.accepted(&rig.policy, &arrival, rig.at(), rig.now());
+    let places: Vec<u64> = stay.places().into_iter().flatten().collect();
+    let residents = |rig: &Rig| -> Vec<u32> {
+        places.iter().map(|place| rig.detection.places.residents(*place, rig.now())).collect()
+    };
+    rig.millis += 5 * 60_000;
+    assert_eq!(residents(&rig), [1, 1]);
+    rig.policy = Arc::new(ZonePolicy::off("default"));
+    rig.end(client, None, End::Session(Session { stay: Some(stay), ..session(Some(0)) }));
+    // The memory of who lived there halves every 64 minutes.
+    rig.millis += 130 * 60_000;
+    assert_eq!(residents(&rig), [0, 0]);
+}

@@ -189,7 +189,7 @@ mod tests {
         weather
     }
 
-    const OLD: Stay = Stay { began: Moment::from_micros(0), is_returning: false };
+    const OLD: Stay = Stay { began: Moment::from_micros(0), is_returning: false, places: [0; 5] };
 
     #[test]
     fn a_broker_that_ends_a_quarter_of_its_residents_is_unsteady_and_the_others_are_not() {
@@ -214,7 +214,7 @@ mod tests {
         (0..90).for_each(|i| weather.leave(1, OLD, Side::Broker, at(1000 + i)));
         (0..90).for_each(|i| weather.leave(1, OLD, Side::Client, at(1000 + i)));
         for _ in 0..1000 {
-            let young = Stay { began: at(1100), is_returning: false };
+            let young = Stay { began: at(1100), is_returning: false, places: [0; 5] };
             weather.enter(1, young);
             weather.leave(1, young, Side::Client, at(1100));
         }
