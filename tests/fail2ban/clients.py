@@ -114,8 +114,10 @@ def knock(source: str, address: tuple[str, int], packet: bytes) -> None:
             client.shutdown(socket.SHUT_WR)
             while client.recv(4096):
                 pass
-        except ConnectionError:
-            pass  # closed in the middle, as the listener "shut" does
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # closed in the middle, as the listener "shut" does: reset, or not connected any more
 
 
 def meet(proxy: subprocess.Popen) -> list[str]:
