@@ -5,7 +5,7 @@ use crate::admission::{Ban, List, Until};
 use crate::bouncer::Bouncer;
 use crate::findings::Findings;
 use crate::net::stop::Stop;
-use crate::store::{Change, MAX_EVIDENCE, Offence, Store};
+use crate::store::{Change, ChangeError, MAX_EVIDENCE, Offence, Store};
 use crate::telemetry::Chain;
 use crate::webhook::Webhook;
 use arc_swap::ArcSwapOption;
@@ -132,14 +132,13 @@ fn kept(finding: Finding, mut told: Value) -> Option<Kept> {
 /// Writes what detection has banned; what cannot be written is tried again until `stop` is raised.
 async fn keep_all(bouncer: Bouncer, store: Store, mut arriving: mpsc::Receiver<Vec<Kept>>, stop: Stop) {
     while let Some(bans) = arriving.recv().await {
-        let mut is_failing = false;
-        while let Err(cause) = store.change(changes(&bouncer, &bans)).await {
-            if !mem::replace(&mut is_failing, true) {
-                error!(error = %Chain(&cause), "automatic bans are in force and not on disk");
-            }
-            tokio::select! {
-                () = stop.raised() => break,
-                () = sleep(A_WHILE) => {}
+        if let Err(cause) = keep(&bouncer, &store, &bans, &stop).await {
+            // One of them spoils the others.
+            error!(error = %Chain(&cause), "automatic bans cannot be written together");
+            for ban in bans.chunks(1) {
+                if let Err(cause) = keep(&bouncer, &store, ban, &stop).await {
+                    error!(error = %Chain(&cause), "an automatic ban is in force and cannot be kept");
+                }
             }
         }
         if bouncer.is_crowded() {
@@ -148,6 +147,26 @@ async fn keep_all(bouncer: Bouncer, store: Store, mut arriving: mpsc::Receiver<V
             if let Err(cause) = store.change(vec![ended]).await {
                 error!(error = %Chain(&cause), "ended bans stay in the store");
             }
+        }
+    }
+}
+
+/// Writes these together. A disk that fails is tried again until `stop` is raised.
+async fn keep(bouncer: &Bouncer, store: &Store, bans: &[Kept], stop: &Stop) -> Result<(), ChangeError> {
+    let mut is_failing = false;
+    loop {
+        let cause = match store.change(changes(bouncer, bans)).await {
+            Ok(_) => return Ok(()),
+            Err(cause @ ChangeError::Disk { .. }) => cause,
+            // What is wrong with the bans will be wrong the next time, too.
+            Err(cause) => return Err(cause),
+        };
+        if !mem::replace(&mut is_failing, true) {
+            error!(error = %Chain(&cause), "automatic bans are in force and not on disk");
+        }
+        tokio::select! {
+            () = stop.raised() => return Ok(()),
+            () = sleep(A_WHILE) => {}
         }
     }
 }
@@ -206,6 +225,24 @@ mod tests {
         bouncer.extend(List::Bans, found().ban).expect("room");
         store.change(vec![Change::Remove(List::Bans, found().ban.who)]).await.expect("written");
         assert!(changes(&bouncer, &[found()]).is_empty());
+    }
+
+    /// It was tried again for ever, and what came after it was never written.
+    #[tokio::test]
+    async fn a_ban_that_cannot_be_kept_does_not_keep_others_from_the_disk() {
+        let (bouncer, store) = site();
+        let mut bad = found();
+        bad.ban.who = Who::new(As::ClientId, "bad", None).expect("a name");
+        bad.offence =
+            Offence { who: bad.ban.who.clone(), evidence: "x".repeat(MAX_EVIDENCE + 1), ..bad.offence };
+        let (keep, to_keep) = mpsc::channel(1);
+        for kept in [&bad, &found()] {
+            bouncer.extend(List::Bans, kept.ban.clone()).expect("room");
+        }
+        keep.send(vec![bad, found()]).await.expect("room");
+        drop(keep);
+        keep_all(bouncer, store.clone(), to_keep, Stop::default()).await;
+        assert!(store.offence(found().ban.who).await.expect("readable").is_some());
     }
 
     #[tokio::test]
