@@ -1,8 +1,9 @@
 //! Calls a running proxy through its socket.
 
-use super::api::{Asked, Changes, Mode, Named, path_name};
+use super::explain::Asked;
 use super::explanation::{self, BadExplanation, Explained};
 use super::fault::FaultBody;
+use super::lists::{Changes, Mode, Named, path_name};
 use crate::admission::{Ban, Client, List, Who};
 use crate::exchange::{Format, Writer};
 use bytes::Bytes;

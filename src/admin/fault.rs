@@ -6,6 +6,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A call that changed nothing, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +17,11 @@ pub(super) struct Fault {
 }
 
 /// The body of a fault.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(super) struct FaultBody {
+    /// For programs: `BAD_REQUEST`, `NOT_FOUND`, `ALREADY_EXISTS`, …
     pub(super) code: String,
+    /// For people.
     pub(super) message: String,
 }
 

@@ -12,14 +12,19 @@
 //!
 //! What is answered with success is on disk and in force. An error has the form that EMQX gives it:
 //! `{"code": "BAD_REQUEST", "message": "…"}`.
+#![allow(unused_qualifications, reason = "of what utoipa's macros write")]
 
 mod api;
 mod client;
+mod detections;
+mod explain;
 mod explanation;
 mod fault;
+mod lists;
 mod socket;
 
-pub use api::{Admin, Changes, Mode};
+pub use api::{Admin, document};
 pub use client::{CallError, Caller};
 pub use explanation::{BadExplanation, Evidence, Explained};
+pub use lists::{Changes, Mode};
 pub use socket::{Socket, SocketError};
