@@ -4,7 +4,7 @@
 //! than a single client.
 
 use super::moment::{Moment, micros};
-use super::table::{self, Part, Slot, Table};
+use super::table::{Part, Slot};
 use std::time::Duration;
 
 /// The sessions of one place.
@@ -30,8 +30,8 @@ pub struct Stay {
 
 impl Stay {
     /// The places that it entered.
-    pub(super) fn places(&self) -> [Option<u64>; 5] {
-        self.places.map(|place| (place != 0).then_some(place))
+    pub(super) fn places(self) -> impl Iterator<Item = u64> {
+        self.places.into_iter().filter(|place| *place != 0)
     }
 
     /// True when the session's client counts as a resident at `now`.
@@ -87,62 +87,28 @@ fn period(moment: Moment, resident_after: Duration) -> u32 {
     u32::try_from(moment.as_micros() / micros(resident_after).max(1)).unwrap_or(u32::MAX)
 }
 
-/// The crowds of all places. 32 bytes each.
-#[derive(Debug)]
-pub(super) struct Places {
-    table: Table<Place>,
-    resident_after: Duration,
-}
-
+/// The crowd of a place, by its key. 32 bytes.
 #[derive(Debug, Default)]
-struct Place {
+pub(super) struct Place {
     key: u64,
     crowd: Crowd,
 }
 
-impl Places {
-    pub(super) fn new(max: usize, resident_after: Duration) -> Places {
-        Places { table: Table::new(max), resident_after }
-    }
-
-    /// A session has begun at these places. Neighbours that share a part of the table share its lock.
-    pub(super) fn enter(&self, keys: &[Option<u64>], stay: Stay) {
-        self.each(keys, |part, key| {
-            part.with(key, stay.began, |place, _| {
-                place.key = key;
-                place.crowd.enter(stay, self.resident_after);
-            });
+impl Part<Place> {
+    /// A session has begun at this place.
+    pub(super) fn enter(&mut self, key: u64, stay: Stay, resident_after: Duration) {
+        self.with(key, stay.began, |place, _| {
+            place.key = key;
+            place.crowd.enter(stay, resident_after);
         });
     }
 
-    pub(super) fn leave(&self, keys: &[Option<u64>], stay: Stay, now: Moment) {
-        self.each(keys, |part, key| {
-            part.peek(key, |place| place.crowd.leave(stay, now, self.resident_after));
-        });
+    pub(super) fn leave(&mut self, key: u64, stay: Stay, now: Moment, resident_after: Duration) {
+        self.peek(key, |place| place.crowd.leave(stay, now, resident_after));
     }
 
-    fn each(&self, keys: &[Option<u64>], mut visit: impl FnMut(&mut Part<Place>, u64)) {
-        let part_of = |key: &Option<u64>| key.map(table::part_of);
-        for neighbours in keys.chunk_by(|a, b| part_of(a) == part_of(b)) {
-            let mut here = neighbours.iter().flatten().copied();
-            let Some(first) = here.next() else { continue };
-            let mut part = self.table.part(first);
-            let read = here.clone().fold(part.read(first), |read, key| read ^ part.read(key));
-            std::hint::black_box(read);
-            std::iter::once(first).chain(here).for_each(|key| visit(&mut part, key));
-        }
-    }
-
-    pub(super) fn residents(&self, key: u64, now: Moment) -> u32 {
-        self.table.peek(key, |place| place.crowd.usual_residents(now, self.resident_after)).unwrap_or(0)
-    }
-
-    pub(super) fn tidy(&self, turn: usize, now: Moment) {
-        self.table.tidy(turn, now);
-    }
-
-    pub(super) fn usage(&self) -> (usize, usize) {
-        self.table.usage()
+    pub(super) fn residents(&mut self, key: u64, now: Moment, resident_after: Duration) -> u32 {
+        self.peek(key, |place| place.crowd.usual_residents(now, resident_after)).unwrap_or(0)
     }
 }
 

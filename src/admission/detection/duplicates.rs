@@ -7,9 +7,9 @@
 //!
 //! Only sessions that the broker accepted are looked at, so nobody becomes a duplicate by claiming a name.
 
-use super::moment::{Moment, micros};
+use super::moment::Moment;
 use super::policy::Duplicates;
-use super::table::{Compact, Table};
+use super::table::{Compact, Part};
 use compact_str::CompactString;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -17,16 +17,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Where each client identifier was last, and who fights over which.
-#[derive(Debug)]
+/// Who fights over which client identifier.
+///
+/// Who has just got its session, or lost it to the broker, is kept elsewhere, by client identifier: 15 bits of who it
+/// is, and which of the two.
+#[derive(Debug, Default)]
 pub(super) struct Fights {
-    /// By client identifier: who has its session (15 bits), and whether the broker has just ended that.
-    holders: Table<Compact>,
     open: Mutex<HashMap<u64, Fight>>,
     count: AtomicUsize,
     /// When those that are over were last looked for, in seconds: no flood of new fights makes every event do that.
     swept: AtomicU64,
-    memory: Duration,
 }
 
 #[derive(Debug)]
@@ -64,35 +64,43 @@ const HANDOVER: Duration = Duration::from_secs(2);
 const ENDED: u16 = 1 << 15;
 
 impl Fights {
-    pub(super) fn new(max: usize, memory: Duration) -> Fights {
-        let (count, swept) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Fights { holders: Table::new(max), open: Mutex::default(), count, swept, memory }
-    }
-
     /// The broker accepted this client.
-    pub(super) fn begin(&self, holder: Holder, policy: &Duplicates, now: Moment) -> Option<Recognised> {
+    pub(super) fn begin(
+        &self,
+        holders: &mut Part<Compact>,
+        holder: Holder,
+        policy: &Duplicates,
+        now: Moment,
+    ) -> Option<Recognised> {
         let origin = origin(holder);
         self.see(holder);
-        let displaced = self.holders.with(holder.id, now, |slot, is_known| {
+        let displaced = holders.with(holder.id, now, |slot, is_known| {
             let before = is_known.then_some(*slot);
-            *slot = Compact::new(holder.id, now.after(self.memory), origin);
-            before.filter(|before| self.is_recent(*before, now) && before.tag() & ENDED != 0)
+            *slot = Compact::new(holder.id, now.after(HANDOVER), origin);
+            before.filter(|before| before.until() > now && before.tag() & ENDED != 0)
         })?;
         let displaced = displaced.tag() & !ENDED;
         (displaced != origin).then(|| self.displace(holder, displaced, origin, policy, now)).flatten()
     }
 
     /// The broker ended the session of this client.
-    pub(super) fn end(&self, holder: Holder, policy: &Duplicates, now: Moment) -> Option<Recognised> {
+    pub(super) fn end(
+        &self,
+        holders: &mut Part<Compact>,
+        holder: Holder,
+        policy: &Duplicates,
+        now: Moment,
+    ) -> Option<Recognised> {
         let origin = origin(holder);
         self.see(holder);
-        let taker = self.holders.peek(holder.id, |slot| {
-            if slot.tag() == origin {
-                *slot = Compact::new(holder.id, now.after(self.memory), origin | ENDED);
-                return None;
+        let taker = holders.with(holder.id, now, |slot, is_known| {
+            let other = (is_known && slot.until() > now).then_some(*slot);
+            let other = other.filter(|other| other.tag() & !ENDED != origin);
+            if other.is_none() {
+                *slot = Compact::new(holder.id, now.after(HANDOVER), origin | ENDED);
             }
-            Some(*slot).filter(|slot| self.is_recent(*slot, now) && slot.tag() & !ENDED != origin)
-        })??;
+            other
+        })?;
         self.displace(holder, origin, taker.tag() & !ENDED, policy, now)
     }
 
@@ -104,15 +112,10 @@ impl Fights {
         self.open().get(&id).and_then(|fight| fight.recognised_until).is_some_and(|until| until > now)
     }
 
-    pub(super) fn tidy(&self, turn: usize, now: Moment) {
-        self.holders.tidy(turn, now);
+    pub(super) fn tidy(&self, now: Moment) {
         let mut open = self.open();
         open.retain(|_, fight| fight.is_alive(now));
         self.count.store(open.len(), Ordering::Relaxed);
-    }
-
-    pub(super) fn usage(&self) -> (usize, usize) {
-        self.holders.usage()
     }
 
     /// Remembers where it is who uses an identifier that is fought over. Of a displacement only one of the two is seen, and
@@ -149,11 +152,6 @@ impl Fights {
         let recognised = fight.displace(holder.peer, displaced, taker, policy, now);
         self.count.store(open.len(), Ordering::Relaxed);
         recognised
-    }
-
-    fn is_recent(&self, slot: Compact, now: Moment) -> bool {
-        let since = slot.until().as_micros().saturating_sub(micros(self.memory));
-        now.since(Moment::from_micros(since)) <= HANDOVER
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Fight>> {
@@ -259,8 +257,21 @@ mod tests {
         Holder { id: 7, origin: origin.into(), peer: IpAddr::from([192, 0, 2, origin]) }
     }
 
-    fn fights() -> Fights {
-        Fights::new(1000, Duration::from_hours(24))
+    /// With who has the sessions.
+    struct Ring(Fights, Part<Compact>);
+
+    impl Ring {
+        fn new() -> Ring {
+            Ring(Fights::default(), Part::new(1_000_000))
+        }
+
+        fn begin(&mut self, holder: Holder, now: Moment) -> Option<Recognised> {
+            self.0.begin(&mut self.1, holder, &POLICY, now)
+        }
+
+        fn end(&mut self, holder: Holder, now: Moment) -> Option<Recognised> {
+            self.0.end(&mut self.1, holder, &POLICY, now)
+        }
     }
 
     #[test]
@@ -268,64 +279,64 @@ mod tests {
         // The last two: it is always the same one that tells of the displacement.
         let orders: [fn(u64) -> bool; 4] = [|_| true, |_| false, |turn| turn % 2 == 0, |turn| turn % 2 == 1];
         for order in orders {
-            let fights = fights();
-            fights.begin(holder(1), &POLICY, at(0));
+            let mut ring = Ring::new();
+            ring.begin(holder(1), at(0));
             let mut told = Vec::new();
             for turn in 1..40_u64 {
                 let (new, old) = if turn % 2 == 1 { (2, 1) } else { (1, 2) };
                 let now = at(turn * 5000);
                 let (end_first, mut end) = (order(turn), None);
                 if end_first {
-                    end = fights.end(holder(old), &POLICY, now);
+                    end = ring.end(holder(old), now);
                 }
-                let begin = fights.begin(holder(new), &POLICY, now);
+                let begin = ring.begin(holder(new), now);
                 if !end_first {
-                    end = fights.end(holder(old), &POLICY, now);
+                    end = ring.end(holder(old), now);
                 }
                 told.extend(begin.or(end).map(|recognised| (turn, recognised)));
             }
             assert_eq!(told.len(), 1, "{told:?}");
             assert_eq!((told[0].0, told[0].1.returns, told[0].1.addresses.len()), (4, 3, 2), "{told:?}");
-            assert!(fights.is_recognised(7, at(200_000)) && !fights.is_recognised(7, at(900_000)));
+            assert!(ring.0.is_recognised(7, at(200_000)) && !ring.0.is_recognised(7, at(900_000)));
         }
     }
 
     #[test]
     fn one_client_that_moves_or_displaces_itself_is_no_duplicate() {
-        let fights = fights();
+        let mut ring = Ring::new();
         for turn in 0..100_u64 {
             // It roams: the broker ends the old session, and no address comes back.
             let id = u8::try_from(turn).expect("small");
-            assert_eq!(fights.begin(holder(id), &POLICY, at(turn * 1000)), None);
-            assert_eq!(fights.end(holder(id.saturating_sub(1)), &POLICY, at(turn * 1000)), None);
+            assert_eq!(ring.begin(holder(id), at(turn * 1000)), None);
+            assert_eq!(ring.end(holder(id.saturating_sub(1)), at(turn * 1000)), None);
         }
         for turn in 100..200_u64 {
-            assert_eq!(fights.begin(holder(1), &POLICY, at(turn * 1000)), None);
-            assert_eq!(fights.end(holder(1), &POLICY, at(turn * 1000)), None);
+            assert_eq!(ring.begin(holder(1), at(turn * 1000)), None);
+            assert_eq!(ring.end(holder(1), at(turn * 1000)), None);
         }
-        assert!(!fights.is_recognised(7, at(200_000)));
+        assert!(!ring.0.is_recognised(7, at(200_000)));
     }
 
     #[test]
     fn two_that_take_turns_without_displacing_are_no_duplicates() {
-        let fights = fights();
+        let mut ring = Ring::new();
         for turn in 0..100_u64 {
             let origin = u8::try_from(turn % 2).expect("small");
-            fights.begin(holder(origin), &POLICY, at(turn * 10_000));
-            assert_eq!(fights.end(holder(origin), &POLICY, at(turn * 10_000 + 5000)), None);
+            ring.begin(holder(origin), at(turn * 10_000));
+            assert_eq!(ring.end(holder(origin), at(turn * 10_000 + 5000)), None);
         }
     }
 
     #[test]
     fn fights_are_bounded() {
-        let fights = fights();
+        let mut ring = Ring::new();
         for id in 1..10_000_u64 {
-            fights.begin(Holder { id, ..holder(1) }, &POLICY, at(0));
-            fights.end(Holder { id, ..holder(1) }, &POLICY, at(0));
-            fights.begin(Holder { id, ..holder(2) }, &POLICY, at(0));
+            ring.begin(Holder { id, ..holder(1) }, at(0));
+            ring.end(Holder { id, ..holder(1) }, at(0));
+            ring.begin(Holder { id, ..holder(2) }, at(0));
         }
-        assert_eq!(fights.open().len(), MAX_FIGHTS);
-        fights.tidy(0, at(4_000_000));
-        assert_eq!(fights.open().len(), 0);
+        assert_eq!(ring.0.open().len(), MAX_FIGHTS);
+        ring.0.tidy(at(4_000_000));
+        assert_eq!(ring.0.open().len(), 0);
     }
 }

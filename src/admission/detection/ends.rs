@@ -31,7 +31,7 @@ impl Detection {
         let side = session.side();
         let was_resident =
             session.stay.is_some_and(|stay| stay.is_resident(now.moment, self.settings.resident_after));
-        self.read_ahead(facts, was_resident, hand);
+        self.read_ahead(facts, session.stay, hand);
         if let Some(stay) = session.stay {
             self.weather.leave(broker, stay, side, now.moment);
             self.say_goodbye(facts, stay, was_resident, hand, now);
@@ -41,8 +41,10 @@ impl Detection {
             self.weather.trouble(broker, now.moment);
         }
         if side == Side::Broker && session.is_accepted() {
-            let recognised =
-                || self.fights.end(self.holder(facts)?, facts.policy.duplicates.as_ref()?, now.moment);
+            let mut recognised = || {
+                let (holder, policy) = (self.holder(facts)?, facts.policy.duplicates.as_ref()?);
+                self.fights.end(&mut hand.clients(holder.id).holders, holder, policy, now.moment)
+            };
             let finding = recognised().and_then(|recognised| self.tell_duplicates(facts, recognised, now));
             findings.extend(finding.filter(|_| !visit.is_exempt));
         }
@@ -72,7 +74,10 @@ impl Detection {
     }
 
     fn say_goodbye(&self, facts: &Facts<'_>, stay: Stay, was_resident: bool, hand: &mut Hand<'_>, now: Now) {
-        self.places.leave(&stay.places(), stay, now.moment);
+        for place in stay.places() {
+            let resident_after = self.settings.resident_after;
+            hand.clients(place).places.leave(place, stay, now.moment, resident_after);
+        }
         if was_resident && let Some(key) = self.resident_key(facts) {
             let until = now.moment.after(self.settings.memory);
             hand.clients(key).marks.remember(key, until, now.moment);
@@ -91,7 +96,7 @@ impl Detection {
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
-        if self.is_excused_refusal(facts, now) {
+        if self.is_excused_refusal(facts, hand, now) {
             self.note_end(facts, Blame::Unknown);
             return;
         }

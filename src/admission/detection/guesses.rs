@@ -20,10 +20,9 @@ use std::sync::{Mutex, PoisonError};
 
 impl Detection {
     /// True when a refusal of these credentials says nothing of the client.
-    pub(super) fn is_excused_refusal(&self, facts: &Facts<'_>, now: Now) -> bool {
-        let Some(credentials) = facts.keys.credentials else { return false };
-        let accepted = self.secret.key(Kind::Accepted, &[facts.keys.zone, credentials]);
-        if !self.marks.is_known(accepted, now.moment) {
+    pub(super) fn is_excused_refusal(&self, facts: &Facts<'_>, hand: &mut Hand<'_>, now: Now) -> bool {
+        let Some(accepted) = self.accepted_key(facts) else { return false };
+        if !hand.clients(accepted).accepted.is_known(accepted, now.moment) {
             return self.trust.is_shaken(now.moment);
         }
         let once_a_minute = Due { count: 1, window: Trust::SPAN };

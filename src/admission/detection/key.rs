@@ -68,13 +68,23 @@ impl Secret {
     /// not be as strong as hashing names is. Never 0, which marks a free place in a table.
     pub(super) fn key(&self, kind: Kind, parts: &[u64]) -> u64 {
         let begin = self.0 ^ (kind as u64) << 8 ^ parts.len() as u64;
-        let key = parts.iter().fold(begin, |key, part| fold(key ^ part, self.1 | 1).wrapping_add(begin));
-        fold(key ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93).max(1)
+        // A factor that is 0 would forget the other one: no part is as large as this, or known together with the secret.
+        let factor = self.1 ^ 0xE703_7ED1_A0B4_28DB;
+        let (pairs, rest) = parts.as_chunks::<2>();
+        let key = pairs.iter().fold(begin, |key, [a, b]| fold(key ^ a, factor ^ b).wrapping_add(begin));
+        let last = rest.first().map_or(0, |last| *last);
+        fold(key ^ last ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93).max(1)
     }
 
     /// A key that belongs to the same part of a table as `home` does: what a visit asks for at once stands together.
     pub(super) fn key_of(&self, home: u64, kind: Kind, parts: &[u64]) -> u64 {
         beside(home, self.key(kind, parts))
+    }
+
+    /// A key that stands in the same bucket as `home`: for the few things that are asked for together.
+    pub(super) fn key_at(&self, home: u64, kind: Kind, parts: &[u64]) -> u64 {
+        let bucket = (1 << 24) - 1;
+        (self.key_of(home, kind, parts) & !bucket | home & bucket).max(1)
     }
 
     /// The key of what a stranger may choose.

@@ -1,6 +1,7 @@
 //! Under which keys things are remembered, and what is known of them.
 
 use super::Detection;
+use super::crowd::Stay;
 use super::duplicates::Holder;
 use super::facts::{Facts, Keys};
 use super::finding::Detector;
@@ -9,13 +10,28 @@ use super::known::Hand;
 use super::strike::Now;
 use std::time::Duration;
 
+/// What is asked for of a client that was accepted.
+pub(super) struct Asked {
+    pub(super) resident: Option<u64>,
+    pub(super) accepted: Option<u64>,
+    /// Where it lives; 0 where there is none.
+    pub(super) places: [u64; 5],
+}
+
 impl Detection {
     pub(super) fn broker_key(&self, upstream: &str) -> u64 {
         self.secret.own_name(Kind::Upstream, upstream)
     }
 
     pub(super) fn holder_key(&self, zone: u64, client_id: u64) -> u64 {
-        self.secret.key(Kind::Origin, &[zone, client_id])
+        self.secret.key_of(client_id, Kind::Origin, &[zone, client_id])
+    }
+
+    /// The key under which it is remembered that a broker accepted the client's credentials.
+    pub(super) fn accepted_key(&self, facts: &Facts<'_>) -> Option<u64> {
+        let Keys { zone, username, credentials, .. } = facts.keys;
+        let home = username.or(credentials)?;
+        Some(self.secret.key_of(home, Kind::Accepted, &[zone, credentials?]))
     }
 
     pub(super) fn holder(&self, facts: &Facts<'_>) -> Option<Holder> {
@@ -31,13 +47,13 @@ impl Detection {
     pub(super) fn resident_key(&self, facts: &Facts<'_>) -> Option<u64> {
         let id = facts.keys.client_id?;
         let parts = [facts.keys.zone, id, facts.keys.username.unwrap_or(0)];
-        Some(self.secret.key_of(id, Kind::Resident, &parts))
+        Some(self.secret.key_at(id, Kind::Resident, &parts))
     }
 
     /// The key of a client identifier as something that is owned, and who the owner would be.
     pub(super) fn owner(&self, facts: &Facts<'_>) -> Option<(u64, u16)> {
         let id = facts.keys.client_id?;
-        let name = self.secret.key_of(id, Kind::Owner, &[facts.keys.zone, id]);
+        let name = self.secret.key_at(id, Kind::Owner, &[facts.keys.zone, id]);
         // Who has no password is told by its address.
         let proof = facts.keys.credentials.unwrap_or(facts.keys.peer);
         let owner = self.secret.key(Kind::Owner, &[facts.keys.username.unwrap_or(0), proof]);
@@ -68,10 +84,35 @@ impl Detection {
         self.secret.key_of(identity, Kind::Pace, &[zone, source, identity])
     }
 
-    /// Reads what is about to be asked of a client.
-    pub(super) fn read_ahead(&self, facts: &Facts<'_>, was_resident: bool, hand: &mut Hand<'_>) {
+    /// The keys that are about to be asked for of a client that was accepted; what stands there is read.
+    pub(super) fn read_ahead_of_arrival(&self, facts: &Facts<'_>, hand: &mut Hand<'_>) -> Asked {
+        let guesses_count = facts.policy.auth_failures.is_some();
+        let asked = Asked {
+            resident: self.resident_key(facts),
+            accepted: self.accepted_key(facts).filter(|_| guesses_count),
+            places: self.places_of(facts),
+        };
+        let mut read = 0;
+        if let Some(resident) = asked.resident {
+            read ^= hand.clients(resident).marks.read(resident);
+        }
+        if let Some(accepted) = asked.accepted {
+            read ^= hand.clients(accepted).accepted.read(accepted);
+        }
+        for place in asked.places.into_iter().filter(|place| *place != 0) {
+            read ^= hand.clients(place).places.read(place);
+        }
+        std::hint::black_box(read);
+        asked
+    }
+
+    /// Reads what is about to be asked of a client whose session has ended.
+    pub(super) fn read_ahead(&self, facts: &Facts<'_>, stay: Option<Stay>, hand: &mut Hand<'_>) {
         let policy = facts.policy;
         let mut read = 0;
+        for place in stay.into_iter().flat_map(Stay::places) {
+            read ^= hand.clients(place).places.read(place);
+        }
         if facts.lived < SHORT {
             let seen = &hand.clients(facts.keys.identity).seen;
             let mut read_at = |place| read ^= seen.read(self.seen_key(facts, place));
@@ -89,11 +130,9 @@ impl Detection {
             }
         }
         if facts.is_accepted {
-            if let Some((name, _)) = self.owner(facts) {
-                read ^= hand.clients(name).marks.read(name);
-            }
-            if let Some(resident) = self.resident_key(facts).filter(|_| was_resident || facts.lived < SHORT) {
-                read ^= hand.clients(resident).marks.read(resident);
+            if let Some(id) = facts.keys.client_id {
+                // Where its owner stands, and that it was a resident.
+                read ^= hand.clients(id).marks.read(id);
             }
             if let (Some(by), Some(id)) = (&policy.by_clientid, facts.keys.client_id) {
                 let key = self.window_key(facts, Detector::ByClientId, id, &by.threshold);
@@ -108,14 +147,14 @@ impl Detection {
     }
 
     /// The places where a session lives, of those that anything is weighed against.
-    pub(super) fn places_of(&self, facts: &Facts<'_>) -> [Option<u64>; 5] {
+    pub(super) fn places_of(&self, facts: &Facts<'_>) -> [u64; 5] {
         let (policy, zone) = (facts.policy, facts.keys.zone);
         let Keys { peer, source, networks, .. } = facts.keys;
-        let mut places = [None; 5];
+        let mut places = [0; 5];
         let mut free = places.iter_mut();
         let mut add = |place| {
             if let Some(free) = free.next() {
-                *free = Some(self.place_key(zone, place));
+                *free = self.place_key(zone, place);
             }
         };
         if let (Some(_), Some(username)) = (&policy.by_username, facts.keys.username) {
@@ -140,8 +179,9 @@ impl Detection {
         places
     }
 
-    pub(super) fn residents(&self, facts: &Facts<'_>, place: u64, now: Now) -> u32 {
-        self.places.residents(self.place_key(facts.keys.zone, place), now.moment)
+    pub(super) fn residents(&self, facts: &Facts<'_>, place: u64, hand: &mut Hand<'_>, now: Now) -> u32 {
+        let key = self.place_key(facts.keys.zone, place);
+        hand.clients(key).places.residents(key, now.moment, self.settings.resident_after)
     }
 }
 

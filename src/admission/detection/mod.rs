@@ -55,7 +55,6 @@ pub use policy::{
 pub use visit::{Cause, Codes, End, Knock, NoConnect, Refused, Session, Visit};
 
 use super::{Client, Timestamp, Who};
-use crowd::Places;
 use duplicates::Fights;
 use escalation::Offences;
 use evidence::Cases;
@@ -63,6 +62,7 @@ use facts::{Doubt, Facts, Keys};
 use guesses::Trust;
 use key::Kind;
 use known::Known;
+use lookup::Asked;
 use sightings::Sightings;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,14 +78,13 @@ pub struct Detection {
     settings: Settings,
     /// When it is known who lives where.
     learned: Moment,
+    /// Of single clients and of where they live.
     known: Known,
     windows: Windows,
     /// Which credentials were seen where, and how often; and which addresses in networks.
     seen: Sightings,
-    /// What is so until some moment: which credentials were accepted, which accounts are under siege, who is not
-    /// answered, whose ban would be running.
+    /// What is so until some moment: which accounts are under siege, who is not answered, whose ban would be running.
     marks: Sightings,
-    places: Places,
     weather: Weather,
     fights: Fights,
     trust: Trust,
@@ -117,7 +116,7 @@ pub struct Arrival<'a> {
 impl Detection {
     /// Detection that begins at `now`. `secret` is 128 random bits.
     pub fn new(settings: Settings, secret: Secret, now: Moment) -> Detection {
-        let Settings { max_tracked, memory, resident_after, patience, settle, learning } = settings;
+        let Settings { max_tracked, resident_after, patience, settle, learning, .. } = settings;
         Detection {
             secret,
             settings,
@@ -125,10 +124,9 @@ impl Detection {
             known: Known::new(max_tracked),
             windows: Windows::new(max_tracked),
             seen: Sightings::new(max_tracked / 2),
-            marks: Sightings::new(max_tracked / 2),
-            places: Places::new(max_tracked / 8, resident_after),
+            marks: Sightings::new(max_tracked / 4),
             weather: Weather::new(resident_after, patience, settle),
-            fights: Fights::new(max_tracked / 2, memory),
+            fights: Fights::default(),
             trust: Trust::default(),
             cases: Cases::default(),
             doubts: Mutex::default(),
@@ -174,18 +172,24 @@ impl Detection {
         let facts = Facts::of_client(policy, keys, client);
         let facts = Facts { client_id: client.client_id().or(*assigned_client_id), ..facts };
         let now = Now { at, moment: now };
-        let is_returning = self.is_old_resident(&facts, &mut self.known.hand(), now);
-        let places = self.places_of(&facts);
-        let stay = Stay { began: now.moment, is_returning, places: places.map(Option::unwrap_or_default) };
+        let mut hand = self.known.hand();
+        let Asked { resident, accepted, places } = self.read_ahead_of_arrival(&facts, &mut hand);
+        let is_returning = resident.is_some_and(|key| hand.clients(key).marks.is_known(key, now.moment));
+        let stay = Stay { began: now.moment, is_returning, places };
         self.weather.enter(self.broker_key(arrival.upstream), stay);
-        self.places.enter(&places, stay);
-        if let Some(credentials) = credentials.filter(|_| policy.auth_failures.is_some()) {
-            let accepted = self.secret.key(Kind::Accepted, &[keys.zone, credentials]);
-            if self.marks.renew(accepted, now.moment.after(self.settings.memory), now.moment) {
+        for place in stay.places() {
+            hand.clients(place).places.enter(place, stay, self.settings.resident_after);
+        }
+        if let Some(key) = accepted {
+            let until = now.moment.after(self.settings.memory);
+            if hand.clients(key).accepted.renew(key, until, now.moment) {
                 self.trust.accepted(now.moment);
             }
         }
-        let recognised = || self.fights.begin(self.holder(&facts)?, policy.duplicates.as_ref()?, now.moment);
+        let mut recognised = || {
+            let (holder, duplicates) = (self.holder(&facts)?, policy.duplicates.as_ref()?);
+            self.fights.begin(&mut hand.clients(holder.id).holders, holder, duplicates, now.moment)
+        };
         let finding = recognised().and_then(|recognised| self.tell_duplicates(&facts, recognised, now));
         (stay, finding.filter(|_| !arrival.is_exempt).into_iter().collect())
     }
@@ -230,8 +234,7 @@ impl Detection {
         self.windows.tidy(turn, now);
         self.seen.tidy(turn, now);
         self.marks.tidy(turn, now);
-        self.places.tidy(turn, now);
-        self.fights.tidy(turn, now);
+        self.fights.tidy(now);
         if turn.is_multiple_of(64) {
             self.cases.tidy(now);
         }
@@ -256,14 +259,7 @@ impl Detection {
 
     /// How many keys are held, and how many bytes their tables take.
     pub fn usage(&self) -> (usize, usize) {
-        let tables = [
-            self.known.usage(),
-            self.windows.usage(),
-            self.seen.usage(),
-            self.marks.usage(),
-            self.places.usage(),
-            self.fights.usage(),
-        ];
+        let tables = [self.known.usage(), self.windows.usage(), self.seen.usage(), self.marks.usage()];
         tables.iter().fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1))
     }
 }

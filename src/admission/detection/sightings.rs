@@ -43,10 +43,6 @@ impl Sightings {
         self.0.part(pair).remember(pair, until, now);
     }
 
-    pub(super) fn renew(&self, pair: u64, until: Moment, now: Moment) -> bool {
-        self.0.part(pair).renew(pair, until, now)
-    }
-
     pub(super) fn is_known(&self, pair: u64, now: Moment) -> bool {
         self.0.part(pair).is_known(pair, now)
     }

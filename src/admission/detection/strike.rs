@@ -79,18 +79,19 @@ impl Detection {
         if self.is_told_only(threshold) && self.marks.is_known(would_be(), now.moment) {
             return None;
         }
-        let mut residents = 0;
-        let allowance = || {
-            if strike.residents_per_count > 0 {
-                residents = self.residents(facts, strike.key, now);
-            }
-            residents.checked_div(strike.residents_per_count).unwrap_or(0)
-        };
         let (max_count, window) = (threshold.max_count, threshold.window_time);
+        let mut residents = 0;
         let (count, limit) = if strike.detector == Detector::ByClientId {
+            // No crowd has one client identifier.
             let singles = &mut hand.clients(key).singles;
-            self.windows.count_beside(singles, key, max_count, allowance, window, now.moment)
+            self.windows.count_beside(singles, key, max_count, window, now.moment)
         } else {
+            let allowance = || {
+                if strike.residents_per_count > 0 {
+                    residents = self.residents(facts, strike.key, hand, now);
+                }
+                residents.checked_div(strike.residents_per_count).unwrap_or(0)
+            };
             self.windows.count(key, max_count, allowance, window, now.moment)
         };
         let exhibit = facts.exhibit(Blame::Client);

@@ -376,9 +376,11 @@ fn a_session_leaves_the_places_that_it_entered_whatever_the_policy_is_by_then() 
     let arrival =
         Arrival { client, assigned_client_id: None, credentials: None, is_exempt: false, upstream: BROKER };
     let (stay, _) = rig.detection.accepted(&rig.policy, &arrival, rig.at(), rig.now());
-    let places: Vec<u64> = stay.places().into_iter().flatten().collect();
+    let places: Vec<u64> = stay.places().collect();
     let residents = |rig: &Rig| -> Vec<u32> {
-        places.iter().map(|place| rig.detection.places.residents(*place, rig.now())).collect()
+        let (mut hand, after) = (rig.detection.known.hand(), rig.detection.settings.resident_after);
+        let residents = |place: &u64| hand.clients(*place).places.residents(*place, rig.now(), after);
+        places.iter().map(residents).collect()
     };
     rig.millis += 5 * 60_000;
     assert_eq!(residents(&rig), [1, 1]);

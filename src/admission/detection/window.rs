@@ -57,18 +57,17 @@ impl Windows {
         (count, limit)
     }
 
-    /// The same for a key whose single events are kept elsewhere.
+    /// The same for a key whose single events are kept elsewhere, and to whom nothing more is allowed.
     pub(super) fn count_beside(
         &self,
         singles: &mut Part<Single>,
         key: u64,
         limit: u32,
-        allowance: impl FnOnce() -> u32,
         window: Duration,
         now: Moment,
     ) -> (u32, u32) {
         let before = singles.note(key, window, now);
-        let (count, limit) = self.count_after(before, key, limit, allowance, window, now);
+        let (count, limit) = self.count_after(before, key, limit, || 0, window, now);
         if count >= limit {
             singles.remove(key);
         }
