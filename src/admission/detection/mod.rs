@@ -92,6 +92,8 @@ pub struct Detection {
     /// Ends whose blame is in doubt, and when each clears; never more than [`MAX_DOUBTS`].
     doubts: Mutex<VecDeque<(Moment, Doubt)>>,
     offences: Offences,
+    /// Those of bans that were only told of, so that each is told as long as it would be.
+    shadow_offences: Offences,
     turn: AtomicUsize,
 }
 
@@ -131,6 +133,7 @@ impl Detection {
             cases: Cases::default(),
             doubts: Mutex::default(),
             offences: Offences::default(),
+            shadow_offences: Offences::default(),
             turn: AtomicUsize::new(0),
         }
     }
@@ -245,6 +248,7 @@ impl Detection {
     /// told, or nothing more is found against whom it named until it would have ended.
     pub fn lifted(&self, who: &Who) {
         self.offences.forget(who);
+        self.shadow_offences.forget(who);
     }
 
     /// Everything that escalation remembers, to be kept across a restart.

@@ -177,13 +177,12 @@ impl Detection {
         let policy = facts.policy;
         let moment = u64::try_from(now.at.as_millis()).unwrap_or(0);
         let jitter = self.secret.key(Kind::Jitter, &[self.secret.hash(who.to_string().as_bytes()), moment]);
-        let (offence, ban_time) =
-            self.offences.weigh(&who, threshold.ban_time, &policy.escalation, jitter, now.at)?;
-        let until = now.at.after(ban_time);
         let is_shadow = self.is_told_only(threshold);
-        if !is_shadow {
-            self.offences.record(Offence { who: who.clone(), count: offence, until, ban_time });
-        }
+        let offences = if is_shadow { &self.shadow_offences } else { &self.offences };
+        let (offence, ban_time) =
+            offences.weigh(&who, threshold.ban_time, &policy.escalation, jitter, now.at)?;
+        let until = now.at.after(ban_time);
+        offences.record(Offence { who: who.clone(), count: offence, until, ban_time });
         let terms = Terms {
             by: detector.by().into(),
             reason: reason.into(),

@@ -197,14 +197,20 @@ fn connections_that_end_while_the_ban_runs_do_not_prolong_it() {
 }
 
 #[test]
-fn shadow_tells_once_in_a_ban_time_and_remembers_no_offence() {
-    let mut rig = Rig::new(by_clientid(Threshold { shadow: true, ..Threshold::default() }));
-    let found = rig.flaps(120, client("flapper"));
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].1.is_shadow);
-    assert_eq!(rig.detection.offences(), []);
-    rig.millis += 300_000;
-    assert_eq!(rig.flaps(30, client("flapper")).len(), 1);
+fn shadow_tells_each_ban_once_and_as_long_as_it_would_be() {
+    let policy = by_clientid(Threshold { shadow: true, ..Threshold::default() });
+    let escalation = Escalation { growth: Growth::Factor(2), jitter_percent: 0, ..policy.escalation.clone() };
+    let mut rig = Rig::new(ZonePolicy { escalation, ..policy });
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let found = rig.flaps(120, client("flapper"));
+        told.extend(
+            found.iter().map(|(_, found)| (found.is_shadow, found.offence, found.ban_time.as_secs())),
+        );
+        rig.millis += 1_200_000;
+    }
+    assert_eq!(told, [(true, 1, 300), (true, 2, 600), (true, 3, 1200)]);
+    assert_eq!(rig.detection.offences(), [], "nobody was banned");
 }
 
 #[test]
