@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("exchange", &["admission"]),
     ("store", &["admission", "bouncer"]),
     ("findings", &["admission", "telemetry"]),
-    ("webhook", &["telemetry"]),
+    ("webhook", &["net", "telemetry"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
     ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "webhook", "wire"]),
     ("admin", &["admission", "bouncer", "exchange", "findings", "store", "telemetry"]),

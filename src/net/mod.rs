@@ -7,6 +7,7 @@ pub mod relay;
 mod scratch;
 pub mod slots;
 pub mod stop;
+pub mod trust;
 pub mod upstream;
 
 pub use scratch::read_some;

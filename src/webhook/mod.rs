@@ -11,7 +11,6 @@ mod back_off;
 mod receiver;
 mod secret;
 mod tally;
-mod trust;
 mod url;
 mod worker;
 
@@ -19,6 +18,7 @@ pub use secret::{Secret, SecretError};
 pub use tally::Counts;
 pub use url::{Url, UrlError};
 
+use crate::net::trust::TrustError;
 use back_off::BackOff;
 use bytes::Bytes;
 use receiver::Receiver;
@@ -29,7 +29,6 @@ use tally::Tally;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::rustls;
 use tracing::warn;
 
 /// Whom to tell, and how patiently.
@@ -66,38 +65,9 @@ impl WebhookSettings {
 /// A webhook that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// The file of authorities cannot be read, or is no PEM.
-    #[error("cannot read certificates from {}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: rustls::pki_types::pem::Error,
-    },
-    /// The file of authorities has none.
-    #[error("{} has no certificate; expected \"-----BEGIN CERTIFICATE-----\"", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A certificate in the file of authorities is none.
-    #[error("certificate {number} in {} cannot be used", path.display())]
-    BadCertificate {
-        /// The file.
-        path: PathBuf,
-        /// Which one, from 1.
-        number: usize,
-        /// Why.
-        #[source]
-        source: rustls::Error,
-    },
-    /// Nobody is trusted, so no receiver could be.
-    #[error("the system has no root certificates, which https needs; install them or set ca_file")]
-    NoRoots(#[source] Option<rustls_native_certs::Error>),
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS")]
-    Tls(#[source] rustls::Error),
+    /// No receiver could be believed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// A running webhook. Clones are handles to the same one.

@@ -3,7 +3,8 @@
 //! Each attempt has a connection of its own: events are rare, and a connection that was kept could have died unseen.
 
 use super::worker::Post;
-use super::{Event, Secret, Url, WebhookError, WebhookSettings, trust};
+use super::{Event, Secret, Url, WebhookError, WebhookSettings};
+use crate::net::trust;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
