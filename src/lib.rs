@@ -11,7 +11,8 @@
 //! | [`cleanup`] | says when ended bans are forgotten | nothing but its arguments |
 //! | [`findings`] | tells what detection has found | [`admission`] and [`telemetry`] |
 //! | [`exchange`] | reads and writes lists of bans | [`admission`], and the readers and writers that it is given |
-//! | [`store`] | keeps bans on disk | [`admission`] and [`bouncer`] |
+//! | [`accounts`] | says who may use the API | nothing but its arguments |
+//! | [`store`] | keeps bans and accounts on disk | [`admission`] and [`bouncer`] |
 //! | [`webhook`] | tells an operator's URL of events | nothing of what it tells |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
@@ -28,6 +29,7 @@
 //! broker ([`net::upstream`]), replays what it has read, and relays both ways until somebody ends it
 //! ([`net::relay`]). When it refuses, not one byte has reached the broker.
 
+pub mod accounts;
 pub mod admin;
 pub mod admission;
 pub mod app;

@@ -19,7 +19,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("net", &["wire"]),
     ("bouncer", &["admission", "clock"]),
     ("exchange", &["admission"]),
-    ("store", &["admission", "bouncer"]),
+    ("accounts", &["admission"]),
+    ("store", &["accounts", "admission", "bouncer"]),
     ("findings", &["admission", "telemetry"]),
     ("webhook", &["net", "telemetry"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
@@ -63,7 +64,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that decide and do not act, and what would make them act.
-const PURE_ROOMS: &[&str] = &["admission", "cleanup", "wire"];
+const PURE_ROOMS: &[&str] = &["accounts", "admission", "cleanup", "wire"];
 const IMPURE: &[&str] =
     &["tokio", "std::net::Tcp", "std::fs", "std::io", "std::thread", "SystemTime", "Instant", "tracing::"];
 

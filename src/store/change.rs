@@ -1,6 +1,7 @@
 //! What can be asked of the store, and what has come of it.
 
 use super::offence::Offence;
+use crate::accounts::AccountChange;
 use crate::admission::{Ban, List, Timestamp, Who};
 
 /// One change of a list, or of what is remembered of those on it. A request is several of them, made together or not at all.
@@ -27,6 +28,8 @@ pub enum Change {
         /// The most that are taken off.
         limit: usize,
     },
+    /// Changes who may use the API.
+    Account(AccountChange),
     /// Remembers an offence, in the place of what was remembered of the same before, its evidence included.
     Offend(Offence),
     /// Forgets what somebody did; a ban stays. Nothing there is no error.

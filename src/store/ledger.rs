@@ -1,5 +1,6 @@
 //! The changes of one request, written inside of the transaction that the writer has begun.
 
+use super::accounts;
 use super::change::{Change, Changed};
 use super::crowd::Crowd;
 use super::error::ChangeError;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The statements that changes are made of.
 #[derive(Debug)]
 pub(super) struct Ledger<'c> {
+    conn: &'c Connection,
     insert: Statement<'c>,
     update: Statement<'c>,
     row: Statement<'c>,
@@ -70,6 +72,7 @@ enum How {
 impl<'c> Ledger<'c> {
     pub(super) fn new(conn: &'c Connection, is_followed: bool) -> rusqlite::Result<Ledger<'c>> {
         Ok(Ledger {
+            conn,
             insert: conn.prepare(&format!(
                 "INSERT INTO bans ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"
             ))?,
@@ -109,6 +112,7 @@ impl<'c> Ledger<'c> {
                 Change::RemoveEnded { list, by, limit } => {
                     self.remove_ended(list, by, limit, crowd, progress, &mut done)?;
                 }
+                Change::Account(change) => accounts::write(self.conn, &change)?,
                 Change::Offend(offence) => self.offend(&offence)?,
                 Change::Absolve(who) => done.changed.forgotten += self.offences.remove(&who)?,
                 Change::ForgetOffences { by, limit } => {

@@ -15,7 +15,10 @@
 //!
 //! Table `offences`: what is remembered of those who were banned automatically: `"as"`, `who`, `count`, `until`,
 //! `ban_time` in milliseconds, and `evidence`, JSON that explains the last of their bans.
+//!
+//! Tables `users` and `api_keys`: who may use the API. Passwords and secrets are kept as hashes.
 
+mod accounts;
 mod change;
 mod crowd;
 mod error;
@@ -31,6 +34,7 @@ mod schema;
 mod tests;
 mod writer;
 
+pub use accounts::Accounts;
 pub use change::{Change, Changed};
 pub use error::{ChangeError, OpenError, ReadError};
 pub use offence::{MAX_EVIDENCE, MAX_OFFENCES, Offence};
@@ -78,6 +82,8 @@ pub struct Loaded {
     /// What is remembered of those who were banned automatically, the latest end first, without their evidence. At most
     /// [`MAX_OFFENCES`], and none when no lists follow the store.
     pub offences: Vec<Offence>,
+    /// Those who may use the API.
+    pub accounts: Accounts,
 }
 
 impl Store {
@@ -113,10 +119,11 @@ impl Store {
         conn: Connection,
         bouncer: Option<Bouncer>,
     ) -> Result<(Store, Loaded), OpenError> {
-        let (loaded, crowd) = match &bouncer {
+        let (mut loaded, crowd) = match &bouncer {
             Some(bouncer) => load::load(&conn, path, bouncer)?,
             None => load::count(&conn, path)?,
         };
+        loaded.accounts = accounts::load(&conn, path).map_err(|error| schema::failed(path, "read", error))?;
         // Tables that are not as we know them show here, not at the first change.
         Ledger::new(&conn, bouncer.is_some()).map_err(|error| schema::failed(path, "use", error))?;
         let (progress, on_lift) = (Arc::<AtomicU64>::default(), OnLift::default());

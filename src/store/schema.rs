@@ -4,6 +4,7 @@
 //! or cut off, is never one that we were making: it is refused, because taking it for an empty list would let
 //! everybody in.
 
+use super::accounts;
 use super::error::OpenError;
 use super::lock::beside;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -47,6 +48,7 @@ pub(super) const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX offences_by_end ON offences (until);
     "#,
+    accounts::STEP,
 ];
 
 /// Creates the folder of a file, open to nobody else.

@@ -68,6 +68,7 @@ fn make(model: &mut Model, changes: &[Change]) -> Option<Changed> {
             Change::Offend(offence) => {
                 drop(model.offences.insert(offence.who.clone(), offence.clone()));
             }
+            Change::Account(_) => unreachable!("the model has none"),
             Change::Absolve(who) => drop(model.offences.remove(who)),
             Change::ForgetOffences { by, limit } => {
                 let mut ended = model.offences.values().filter(|offence| offence.until <= *by).collect();
