@@ -16,7 +16,7 @@
 //! | [`webhook`] | tells an operator's URL of events | nothing of what it tells |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
-//! | [`admin`] | steers a running proxy, over a local socket | [`bouncer`], [`store`] and [`exchange`] |
+//! | [`admin`] | steers a running proxy, over a local socket or an address | [`bouncer`], [`store`] and [`exchange`] |
 //! | [`app`] | builds, runs, reloads, drains | everything |
 //! | [`cli`] | the command line | everything |
 //!

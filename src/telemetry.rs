@@ -127,7 +127,8 @@ impl Rule {
 const OUR_LINES: &str = "mqtt_bouncer";
 
 /// The rooms whose lines are about single clients: how many there are is for strangers to decide.
-const CLIENT_LINES: [&str; 2] = ["mqtt_bouncer::proxy", "mqtt_bouncer::findings"];
+const CLIENT_LINES: [&str; 3] =
+    ["mqtt_bouncer::proxy", "mqtt_bouncer::findings", "mqtt_bouncer::admin::strangers"];
 
 impl Gate {
     /// Lines of other crates are for whoever asks for everything.

@@ -31,7 +31,8 @@ fn the_documented_file_has_every_option_at_its_default() {
     let minimal = parse(
         "[[listener]]\nname = \"mqtt\"\nbind = \"0.0.0.0:1883\"\n[upstream]\nservers = [\"127.0.0.1:1884\"]\n",
     );
-    assert_eq!(documented, minimal);
+    // What stands in the file and what does not is all that differs.
+    assert_eq!(Config { written: minimal.written.clone(), ..documented }, minimal);
 }
 
 #[test]

@@ -24,11 +24,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("findings", &["admission", "telemetry"]),
     ("webhook", &["net", "telemetry"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
-    ("config", &["admission", "cleanup", "net", "proxy", "telemetry", "webhook", "wire"]),
-    ("admin", &["admission", "bouncer", "exchange", "findings", "store", "telemetry"]),
+    ("config", &["admin", "admission", "cleanup", "net", "proxy", "telemetry", "webhook", "wire"]),
+    ("admin", &["accounts", "admission", "bouncer", "exchange", "findings", "net", "store", "telemetry"]),
     (
         "app",
         &[
+            "accounts",
             "admin",
             "admission",
             "bouncer",
@@ -49,6 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "accounts",
             "admin",
             "admission",
             "app",

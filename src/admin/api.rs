@@ -1,13 +1,24 @@
 //! What a running proxy is steered by, and the table of its calls.
 
+use super::accounts::Accounts;
 use super::fault::Fault;
+use super::server::{Gate, Server};
+use super::settings::Limits;
 use super::socket::Socket;
-use super::{detections, explain, lists};
+use super::steering::Steering;
+use super::{api_keys, auth, detections, explain, lists, login, node, users};
 use crate::bouncer::Bouncer;
 use crate::findings::Findings;
+use crate::net::listener::Listener;
+use crate::net::stop::Stop;
 use crate::store::Store;
+use arc_swap::ArcSwap;
 use axum::Router;
-use std::io;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +32,12 @@ pub struct Admin {
     pub store: Store,
     /// What detection has found lately.
     pub findings: Findings,
+    /// Who may call.
+    pub accounts: Accounts,
+    /// How much callers may take.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// Asks the one who runs the process.
+    pub steering: Steering,
 }
 
 /// The head of the OpenAPI document; the calls are gathered from their handlers.
@@ -29,24 +46,32 @@ pub struct Admin {
 struct Api;
 
 impl Admin {
-    /// Serves callers until `stop` completes, and those that are in by then to their end.
-    ///
-    /// # Errors
-    /// None today: accepting is tried again until it works.
-    pub async fn serve(
-        self,
-        socket: Socket,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<()> {
-        let Socket { listener, file } = socket;
-        let served = axum::serve(listener, self.router()).with_graceful_shutdown(stop).await;
-        drop(file);
-        served
+    /// Serves callers of the socket until `stop` is raised, and those that are in by then to the end of their calls.
+    pub async fn serve_socket(self, socket: Socket, stop: Stop) {
+        self.server().keep_socket(socket, stop).await;
+    }
+
+    /// Serves callers of a listener until `stop` is raised, and those that are in by then to the end of their calls.
+    pub async fn serve_listener(self, listener: Arc<Listener>, gate: Arc<Gate>, stop: Stop) {
+        self.server().keep_listener(listener, gate, stop).await;
+    }
+
+    fn server(self) -> Server {
+        let limits = Arc::clone(&self.limits);
+        Server { router: self.router(), limits, connections: TaskTracker::new() }
     }
 
     fn router(self) -> Router {
         let (router, _) = calls().split_for_parts();
-        router.fallback(async || Fault::not_found(&"there is no such call")).with_state(self)
+        let wrong_method =
+            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", &"this path has no such method");
+        router
+            .fallback(async || Fault::not_found(&"there is no such call"))
+            .method_not_allowed_fallback(async move || wrong_method)
+            // Bodies are limited where callers are let in.
+            .layer(DefaultBodyLimit::disable())
+            .layer(from_fn_with_state(self.clone(), auth::admit))
+            .with_state(self)
     }
 }
 
@@ -56,6 +81,10 @@ fn calls() -> OpenApiRouter<Admin> {
         .merge(explain::calls())
         .merge(detections::calls())
         .merge(lists::calls())
+        .merge(login::calls())
+        .merge(users::calls())
+        .merge(api_keys::calls())
+        .merge(node::calls())
 }
 
 /// What the API can do, as OpenAPI has it.

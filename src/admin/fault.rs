@@ -3,9 +3,11 @@
 use crate::store::ChangeError;
 use crate::telemetry::Chain;
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// A call that changed nothing, and why.
@@ -14,6 +16,8 @@ pub(super) struct Fault {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// What stands in the head beside that.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 /// The body of a fault.
@@ -26,23 +30,44 @@ pub(super) struct FaultBody {
 }
 
 impl Fault {
+    /// A fault of any kind.
+    pub(super) fn new(status: StatusCode, code: &'static str, message: &impl ToString) -> Fault {
+        Fault { status, code, message: message.to_string(), header: None }
+    }
+
+    /// The caller has not said who it is, or not rightly. `code` is EMQX's word for it.
+    pub(super) fn unauthorized(code: &'static str, message: &impl ToString) -> Fault {
+        let challenge = HeaderValue::from_static("Basic Realm=\"emqx-dashboard\"");
+        let header = Some((WWW_AUTHENTICATE, challenge));
+        Fault { header, ..Fault::new(StatusCode::UNAUTHORIZED, code, message) }
+    }
+
+    /// The caller may try again after so long.
+    pub(super) fn too_many_requests(wait: Duration) -> Fault {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let message = format!("too many failed attempts from this address; try again in {seconds} s");
+        let header = Some((RETRY_AFTER, seconds.into()));
+        Fault { header, ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", &message) }
+    }
+
+    /// EMQX's word for it.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The caller's mistake.
     pub(super) fn bad_request(message: &impl ToString) -> Fault {
-        Fault { status: StatusCode::BAD_REQUEST, code: "BAD_REQUEST", message: message.to_string() }
+        Fault::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
     }
 
     /// What the call names is not there.
     pub(super) fn not_found(message: &impl ToString) -> Fault {
-        Fault { status: StatusCode::NOT_FOUND, code: "NOT_FOUND", message: message.to_string() }
+        Fault::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
     }
 
     /// Our own trouble.
     pub(super) fn internal(message: &impl ToString) -> Fault {
-        Fault {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            code: "INTERNAL_ERROR",
-            message: message.to_string(),
-        }
+        Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
     }
 }
 
@@ -60,6 +85,8 @@ impl From<ChangeError> for Fault {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let body = FaultBody { code: self.code.to_owned(), message: self.message };
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        response.headers_mut().extend(self.header);
+        response
     }
 }

@@ -1,4 +1,5 @@
-//! Steers a running proxy: HTTP on a Unix socket that its owner alone may open.
+//! Steers a running proxy: HTTP on a Unix socket that its owner alone may open, and on an address for those who say who
+//! they are (`auth`).
 //!
 //! `{list}` is `banned` or `exemptions`. Lists are JSON Lines as [`exchange`](crate::exchange) writes them.
 //!
@@ -9,22 +10,49 @@
 //! | `POST /api/v5/{list}/import?mode=put\|add` | takes in all records of the body, or none; `put` changes what is there, `add` refuses it | 200 with the counts; 400 |
 //! | `DELETE /api/v5/{list}/{as}/{who}`, `POST /api/v5/{list}/remove` with `{"as", "who"}` | lifts one | 204; 404 |
 //! | `DELETE /api/v5/{list}` | lifts all that were made at run time | 204 |
+//! | `POST /api/v5/login`, `/logout` | gives a token, takes it back | 200; 204 |
+//! | `/api/v5/users`, `/api/v5/api_key` | who may call | 200; 204 |
+//! | `GET /api/v5/status`, `/config` | how the process is, and the config that runs | 200 |
+//! | `POST /api/v5/reload` | reads the config file again | 200; 400 with its mistakes |
 //!
 //! What is answered with success is on disk and in force. An error has the form that EMQX gives it:
 //! `{"code": "BAD_REQUEST", "message": "…"}`.
 #![allow(unused_qualifications, reason = "of what utoipa's macros write")]
 
+mod accounts;
 mod api;
+mod api_keys;
+mod auth;
+mod body;
 mod client;
 mod detections;
 mod explain;
 mod explanation;
 mod fault;
 mod lists;
+mod login;
+mod node;
+mod server;
+mod settings;
 mod socket;
+mod stalled;
+mod steering;
+mod strangers;
+mod tls;
+mod users;
 
+pub use accounts::{Accounts, AccountsError};
 pub use api::{Admin, document};
-pub use client::{CallError, Caller};
+pub use api_keys::KeyBody;
+pub use client::{CallError, Caller, RemoteError};
 pub use explanation::{BadExplanation, Evidence, Explained};
 pub use lists::{Changes, Mode};
+pub use server::{Gate, GateSettings};
+pub use settings::{Limits, ListenSettings, TlsFiles};
 pub use socket::{Socket, SocketError};
+pub use steering::{
+    Ask, LastReload, ListenerStatus, NotReloaded, OptionBody, Reloaded, RunningConfig, Source, Status,
+    Steering, UpstreamStatus,
+};
+pub use tls::TlsError;
+pub use users::UserBody;

@@ -1,15 +1,12 @@
-//! What outlives the process: the store with its first filling and its cleaning, and the socket of the command line.
+//! What outlives the process: the store with its first filling and its cleaning.
 
-use crate::admin::{Admin, Socket, SocketError};
 use crate::admission::detection::{self, Moment};
 use crate::admission::{List, Timestamp};
 use crate::bouncer::Bouncer;
 use crate::cleanup::{Cleanup, CleanupSettings, Due, Reading};
 use crate::config::Config;
 use crate::exchange::{self, Format, ReadOptions};
-use crate::findings::Findings;
-use crate::net::stop::Stop;
-use crate::store::{Change, ChangeError, Offence, OpenError, Store};
+use crate::store::{Accounts, Change, ChangeError, Offence, OpenError, Store};
 use crate::telemetry::Chain;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -17,28 +14,16 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
-/// The store and the socket in `data_dir`, at work.
+/// The store in `data_dir`, at work.
 #[derive(Debug)]
 pub(super) struct Keeping {
     store: Store,
     cleanup: watch::Sender<CleanupSettings>,
-    tasks: JoinSet<()>,
-    stop: Stop,
-}
-
-/// What is in `data_dir` cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeepError {
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The socket of the command line.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
+    cleaning: JoinHandle<()>,
 }
 
 /// The store's file in `data_dir`.
@@ -47,32 +32,22 @@ pub const STORE_FILE: &str = "bans.db";
 pub const SOCKET_FILE: &str = "control.sock";
 
 impl Keeping {
-    /// Puts in force what is in the store of `config.data_dir`, and keeps what is made from then on. Without a data
-    /// directory it is kept in memory, and there is no socket. Must be called inside a tokio runtime.
-    pub(super) fn start(
-        config: &Config,
-        bouncer: &Bouncer,
-        findings: &Findings,
-    ) -> Result<Keeping, KeepError> {
-        let store = match &config.data_dir {
+    /// Puts in force what is in the store of `config.data_dir`, and keeps what is made from then on; says who may use the
+    /// API. Without a data directory it is kept in memory. Must be called inside a tokio runtime.
+    pub(super) fn start(config: &Config, bouncer: &Bouncer) -> Result<(Keeping, Accounts), OpenError> {
+        let (store, accounts) = match &config.data_dir {
             Some(folder) => open(&folder.join(STORE_FILE), config.bootstrap_file.as_deref(), bouncer)?,
-            None => Store::in_memory(bouncer.clone())?,
+            None => (Store::in_memory(bouncer.clone())?, Accounts::default()),
         };
         let lists = bouncer.clone();
         store.on_lift(move |who| lists.lifted(who));
 
-        let (mut tasks, stop) = (JoinSet::new(), Stop::default());
-        if let Some(folder) = &config.data_dir {
-            let socket = Socket::bind(&folder.join(SOCKET_FILE))?;
-            let (bouncer, findings) = (bouncer.clone(), findings.clone());
-            let admin = Admin { bouncer, store: store.clone(), findings };
-            tasks.spawn(answer(admin, socket, stop.clone()));
-        } else if config.zones.values().any(|policy| !policy.is_off()) {
+        if config.data_dir.is_none() && config.zones.values().any(|policy| !policy.is_off()) {
             warn!("without [node] data_dir, automatic bans do not outlive this process");
         }
         let (settings, changed_settings) = watch::channel(config.cleanup);
-        tasks.spawn(clean(store.clone(), bouncer.clone(), changed_settings));
-        Ok(Keeping { store, cleanup: settings, tasks, stop })
+        let cleaning = tokio::spawn(clean(store.clone(), bouncer.clone(), changed_settings));
+        Ok((Keeping { store, cleanup: settings, cleaning }, accounts))
     }
 
     /// The store.
@@ -85,14 +60,12 @@ impl Keeping {
         self.cleanup.send_if_modified(|settings| std::mem::replace(settings, cleanup) != cleanup);
     }
 
-    /// Answers whoever is asking, and closes the store. Everything acknowledged is on disk whether this is called or
-    /// not.
+    /// Closes the store. Everything acknowledged is on disk whether this is called or not.
     pub(super) async fn close(self) {
-        let Keeping { store, cleanup, mut tasks, stop } = self;
-        stop.raise();
+        let Keeping { store, cleanup, mut cleaning } = self;
         drop(cleanup);
-        if timeout(LAST_PATIENCE, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
-            tasks.shutdown().await;
+        if timeout(LAST_PATIENCE, &mut cleaning).await.is_err() {
+            cleaning.abort();
         }
         // Waits for the disk.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -100,7 +73,11 @@ impl Keeping {
 }
 
 /// Opens the store, and fills it when it is empty.
-fn open(path: &Path, bootstrap_file: Option<&Path>, bouncer: &Bouncer) -> Result<Store, OpenError> {
+fn open(
+    path: &Path,
+    bootstrap_file: Option<&Path>,
+    bouncer: &Bouncer,
+) -> Result<(Store, Accounts), OpenError> {
     let began = Instant::now();
     let (store, loaded) = Store::open(path, Some(bouncer.clone()))?;
     info!(
@@ -116,7 +93,7 @@ fn open(path: &Path, bootstrap_file: Option<&Path>, bouncer: &Bouncer) -> Result
         let _ = thread::scope(|scope| scope.spawn(|| bootstrap(file, &store, bouncer)).join());
     }
     bouncer.restore(loaded.offences.into_iter().map(remembered));
-    Ok(store)
+    Ok((store, loaded.accounts))
 }
 
 /// An offence as detection remembers it.
@@ -125,14 +102,7 @@ fn remembered(stored: Offence) -> detection::Offence {
     detection::Offence { who, count, until, ban_time }
 }
 
-/// Answers the command line until `stop` is raised.
-async fn answer(admin: Admin, socket: Socket, stop: Stop) {
-    if let Err(cause) = admin.serve(socket, async move { stop.raised().await }).await {
-        error!(error = %Chain(&cause), "the command line cannot reach this process any more");
-    }
-}
-
-/// How long callers may take to be served to their end.
+/// How long a cleaning that has begun may take.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fills an empty store, as EMQX fills its empty tables: what cannot be read is logged and skipped.

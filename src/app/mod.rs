@@ -1,16 +1,24 @@
 //! Wires the rooms together and lives the life of the process: build, run, reload, drain.
 
+mod answers;
 mod enforcement;
+mod error;
 mod keeping;
+mod lists;
 mod report;
 mod sockets;
+mod steering;
 
-pub use keeping::{KeepError, SOCKET_FILE, STORE_FILE};
+pub use error::{ReloadError, StartError};
+pub use keeping::{SOCKET_FILE, STORE_FILE};
+pub use lists::bouncer_of;
 pub use report::log_start;
 pub use sockets::ListenError;
+pub use steering::{AdminError, check_admin_files};
 
+use crate::admin::{Ask, NotReloaded, Reloaded};
 use crate::admission::detection::ZonePolicy;
-use crate::admission::{As, Ban, Class, List, Terms, Timestamp, TooMany};
+use crate::admission::{Class, List};
 use crate::bouncer::Bouncer;
 use crate::clock::Clock;
 use crate::config::{BanConfig, Config, ConfigError, DEFAULT_ZONE, ListenerConfig, Orders, diff};
@@ -23,16 +31,20 @@ use crate::proxy::{Door, DoorSettings, Proxy, Route, Routes};
 use crate::signal::{Signal, Signals};
 use crate::telemetry::{Chain, Telemetry};
 use crate::webhook::{Webhook, WebhookError, WebhookSettings};
+use answers::{History, not_reloaded, reloaded};
 use arc_swap::ArcSwap;
 use enforcement::Enforcement;
 use keeping::Keeping;
+use lists::{in_force, room_for};
 use report::{Report, log_reload, write_totals};
 use sockets::bind_all;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use steering::{Desk, Prepared};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
@@ -50,6 +62,10 @@ pub struct App {
     keeping: Option<Keeping>,
     findings: Findings,
     enforcement: Option<Enforcement>,
+    desk: Option<Desk>,
+    history: History,
+    /// The config file, once it is known.
+    path: PathBuf,
     /// Held while patterns are being rearranged.
     compacting: Arc<Semaphore>,
 }
@@ -62,37 +78,6 @@ struct OpenDoor {
     close: Stop,
 }
 
-/// The proxy cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A listener cannot be opened.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// What is in the data directory cannot be used.
-    #[error(transparent)]
-    Keep(#[from] KeepError),
-    /// The webhook cannot be told.
-    #[error(transparent)]
-    Webhook(#[from] WebhookError),
-}
-
-/// A reload that changed nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// The file cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A listener that it asks for cannot be opened.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The webhook that it asks for cannot be told.
-    #[error(transparent)]
-    Webhook(#[from] WebhookError),
-    /// Together with the patterns that were added at run time, there would be too many.
-    #[error(transparent)]
-    TooMany(#[from] TooMany),
-}
-
 impl App {
     /// Binds every listener, puts every ban in force, and accepts connections from then on. Must be called inside a
     /// tokio runtime.
@@ -102,6 +87,8 @@ impl App {
     pub fn start(config: Config, clock: Clock, telemetry: Telemetry) -> Result<App, StartError> {
         let sockets = bind_all(&config.listeners, &HashMap::new())?;
         let webhook = start_webhook(config.webhook.as_ref())?;
+        let (started_at, began) = (clock.now(), clock.moment());
+        let prepared = Prepared::new(&config, None, started_at)?;
         let proxy = Arc::new(Proxy {
             bouncer: Bouncer::with_detection(clock, config.detection),
             routes: ArcSwap::from_pointee(routes(&config)),
@@ -121,13 +108,18 @@ impl App {
             keeping: None,
             findings,
             enforcement: None,
+            desk: None,
+            history: History::new(started_at, began),
+            path: PathBuf::new(),
             compacting: Arc::new(Semaphore::new(1)),
         };
         for list in List::ALL {
             app.put(app.config.bans_of(list).iter().map(|ban| (list, ban)));
         }
-        let keeping = Keeping::start(&app.config, &app.proxy.bouncer, &app.findings)?;
+        let (keeping, accounts) = Keeping::start(&app.config, &app.proxy.bouncer)?;
         let (bouncer, findings) = (app.proxy.bouncer.clone(), app.findings.clone());
+        let kept = (keeping.store(), accounts);
+        app.desk = Some(Desk::start(&app.config, prepared, &bouncer, &findings, kept)?);
         app.enforcement = Some(Enforcement::start(bouncer, findings, keeping.store(), webhook));
         app.keeping = Some(keeping);
         app.compact();
@@ -140,6 +132,11 @@ impl App {
     /// Where a listener listens.
     pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
         self.open.get(listener).map(|open| open.listener.local_addr())
+    }
+
+    /// Where the API listens beside its socket.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.desk.as_ref().and_then(Desk::local_addr)
     }
 
     /// The ban list.
@@ -159,6 +156,7 @@ impl App {
 
     /// Serves until a signal ends it. Reads the file at `path` again when a signal asks for that.
     pub async fn run(mut self, path: &Path, signals: &mut Signals) {
+        path.clone_into(&mut self.path);
         let mut report = Report::new(self.config.stats_interval);
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -166,11 +164,19 @@ impl App {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Reload => {
-                        self.reload_file(path);
+                        // The log says what came of it.
+                        let _ = self.reload_file(path);
                         report = Report::new(self.config.stats_interval);
                     }
                     Signal::Drain => break,
                 },
+                ask = asked(&mut self.desk) => {
+                    let stats = self.config.stats_interval;
+                    self.answer(ask, path);
+                    if self.config.stats_interval != stats {
+                        report = Report::new(self.config.stats_interval);
+                    }
+                }
                 () = report.due() => report.write(&self.proxy.metrics, &self.findings, &self.telemetry),
                 _ = housekeeping.tick() => {
                     self.compact();
@@ -183,24 +189,27 @@ impl App {
     }
 
     /// Reads the file again and applies it. A file that cannot be used changes nothing and is logged.
-    fn reload_file(&mut self, path: &Path) {
-        let reloaded = Config::load(path).map_err(ReloadError::from).and_then(|config| self.reload(config));
-        match reloaded {
-            Ok(orders) => log_reload(&orders),
+    fn reload_file(&mut self, path: &Path) -> Result<Reloaded, NotReloaded> {
+        let outcome = Config::load(path).map_err(ReloadError::from).and_then(|config| self.reload(config));
+        match &outcome {
+            Ok(orders) => log_reload(orders),
             Err(ReloadError::Config(ConfigError::Mistakes(mistakes))) => {
-                for mistake in &mistakes {
+                for mistake in mistakes {
                     error!(%mistake, "config file is not used");
                 }
             }
-            Err(cause) => error!(error = %Chain(&cause), "config file is not used"),
+            Err(cause) => error!(error = %Chain(cause), "config file is not used"),
         }
+        let outcome = outcome.as_ref().map(reloaded).map_err(not_reloaded);
+        self.history.note(self.proxy.bouncer.clock().now(), &outcome);
+        outcome
     }
 
     /// Changes over to another config. No session of a listener that stays is touched; sessions of one that goes live
     /// on.
     ///
     /// # Errors
-    /// A listener cannot be bound, or the webhook not be told; then nothing has changed.
+    /// A listener cannot be bound, the webhook not be told, or the API not be changed; then nothing has changed.
     pub fn reload(&mut self, config: Config) -> Result<Orders, ReloadError> {
         let orders = diff(&self.config, &config);
         // All that can fail comes first.
@@ -211,6 +220,10 @@ impl App {
         let sockets = bind_all(&orders.open, &closing.collect())?;
         room_for(&orders, &self.proxy.bouncer)?;
         let is_same_webhook = config.webhook == self.config.webhook;
+        let prepared = Prepared::new(&config, self.desk.as_ref(), self.proxy.bouncer.clock().now())?;
+        if let (Some(desk), Some(listen)) = (&self.desk, &config.admin.listen) {
+            desk.make_first_user(listen)?;
+        }
         let webhook = if is_same_webhook { None } else { start_webhook(config.webhook.as_ref())? };
 
         for name in &orders.close {
@@ -238,6 +251,9 @@ impl App {
         if let Some(enforcement) = self.enforcement.as_ref().filter(|_| !is_same_webhook) {
             enforcement.tell(webhook);
         }
+        if let Some(desk) = &mut self.desk {
+            desk.take(prepared);
+        }
         self.config = config;
         Ok(orders)
     }
@@ -254,15 +270,29 @@ impl App {
         }
         proxy.connections.close();
         info!(sessions = proxy.metrics.live_sessions(), timeout = ?patience, "draining");
-        tokio::select! {
-            () = proxy.connections.wait() => {}
-            () = tokio::time::sleep(patience) => {}
-            () = impatience => {}
+        let path = self.path.clone();
+        let over = async {
+            tokio::select! {
+                () = proxy.connections.wait() => {}
+                () = tokio::time::sleep(patience) => {}
+                () = impatience => {}
+            }
+        };
+        let mut over = pin!(over);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut over => break,
+                ask = asked(&mut self.desk) => self.answer(ask, &path),
+            }
         }
         let left = proxy.metrics.live_sessions();
         proxy.stop.raise();
         if timeout(LAST_PATIENCE, proxy.connections.wait()).await.is_err() {
             warn!(connections = proxy.metrics.live_connections(), "connections did not end in time");
+        }
+        if let Some(desk) = self.desk.take() {
+            desk.end().await;
         }
         if let Some(enforcement) = self.enforcement.take() {
             enforcement.close().await;
@@ -353,25 +383,16 @@ impl App {
     }
 }
 
+/// The next question of the API.
+async fn asked(desk: &mut Option<Desk>) -> Ask {
+    match desk {
+        Some(desk) => desk.asked().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// How often it is seen whether patterns that were added want rearranging.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-
-/// Whether the lists can hold the expensive patterns that a reload adds.
-fn room_for(orders: &Orders, bouncer: &Bouncer) -> Result<(), TooMany> {
-    let mut more: HashMap<(List, As, Class), usize> = HashMap::new();
-    for (list, ban) in &orders.put {
-        let Some(pattern) = ban.who.pattern() else { continue };
-        let (kind, class) = (ban.who.kind(), pattern.class());
-        let lists = bouncer.admission().list(*list);
-        let Some(max) = class.max().filter(|_| lists.get(&ban.who).is_none()) else { continue };
-        let more = more.entry((*list, kind, class)).or_default();
-        *more += 1;
-        if lists.count_of(kind, class) + *more > max {
-            return Err(TooMany { pattern: pattern.source().into(), class, max });
-        }
-    }
-    Ok(())
-}
 
 fn start_webhook(settings: Option<&WebhookSettings>) -> Result<Option<Webhook>, WebhookError> {
     settings.map(|settings| Webhook::start(settings.clone())).transpose()
@@ -380,11 +401,6 @@ fn start_webhook(settings: Option<&WebhookSettings>) -> Result<Option<Webhook>, 
 /// How long connections may take to notice that they are to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
-fn in_force(ban: &BanConfig, now: Timestamp) -> Ban {
-    let BanConfig { who, by, reason, at, until } = ban.clone();
-    Ban { who, terms: Terms { by, reason, at: at.unwrap_or(now), until } }
-}
-
 fn routes(config: &Config) -> Routes {
     let upstream = |settings: &UpstreamSettings| Upstream::new(settings.clone());
     let rules = config.routes.iter().filter_map(|route| {
@@ -392,17 +408,4 @@ fn routes(config: &Config) -> Routes {
         Some(Route { versions: route.versions.clone(), upstream: upstream(settings) })
     });
     Routes { rules: rules.collect(), default: upstream(&config.upstream) }
-}
-
-/// The lists that a config file makes, without a proxy around them.
-pub fn bouncer_of(config: &Config, clock: Clock) -> Bouncer {
-    let bouncer = Bouncer::new(clock);
-    let now = bouncer.clock().now();
-    for list in List::ALL {
-        for ban in config.bans_of(list) {
-            // The config holds no more expensive patterns than the lists take.
-            let _ = bouncer.put_from_file(list, in_force(ban, now));
-        }
-    }
-    bouncer
 }

@@ -1,13 +1,13 @@
 //! The bans in a data directory, whoever has it open: nobody, then this command does; or a running proxy, then it is
 //! asked.
 
+use super::site::{Place, runtime};
 use crate::admin::{CallError, Caller, Changes, Mode};
 use crate::admission::{Ban, List, Timestamp, Who};
 use crate::app::{SOCKET_FILE, STORE_FILE};
 use crate::store::{Change, ChangeError, Changed, OpenError, Store};
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -19,12 +19,16 @@ pub(super) enum Book {
     /// No proxy is running.
     Stopped(Store),
     /// A proxy is running, and answers here.
-    Running {
-        caller: Caller,
-        runtime: Runtime,
-        /// The process that has the store, where it can be told.
-        pid: Option<u32>,
-    },
+    Running { caller: Caller, runtime: Runtime, holder: Holder },
+}
+
+/// Who is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Holder {
+    /// A proxy elsewhere.
+    Elsewhere,
+    /// Whoever has the store: its process, where it can be told.
+    Here(Option<u32>),
 }
 
 /// The bans could not be changed.
@@ -40,7 +44,7 @@ pub(super) enum BookError {
     #[error(transparent)]
     Call(#[from] CallError),
     /// Somebody has the store and does not answer: a proxy that starts or stops, or another command.
-    #[error("the store is in use{}, which does not answer yet; try again in a moment", Holder(*pid))]
+    #[error("the store is in use{}, which does not answer yet; try again in a moment", By(*pid))]
     Busy {
         /// The process, where it can be told.
         pid: Option<u32>,
@@ -53,9 +57,9 @@ pub(super) enum BookError {
     Runtime(#[source] io::Error),
 }
 
-struct Holder(Option<u32>);
+struct By(Option<u32>);
 
-impl fmt::Display for Holder {
+impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(pid) => write!(f, " by process {pid}"),
@@ -66,9 +70,9 @@ impl fmt::Display for Holder {
 
 impl BookError {
     /// What came of a call to whoever has the store.
-    fn of(error: CallError, pid: Option<u32>) -> BookError {
-        match error {
-            CallError::Unreachable { .. } => BookError::Busy { pid, source: error },
+    fn of(error: CallError, holder: Holder) -> BookError {
+        match (&error, holder) {
+            (CallError::Unreachable { .. }, Holder::Here(pid)) => BookError::Busy { pid, source: error },
             _ => BookError::Call(error),
         }
     }
@@ -84,15 +88,21 @@ impl BookError {
 }
 
 impl Book {
-    /// Opens the book in `data_dir`. Makes the store where there is none.
-    pub(super) fn open(data_dir: &Path) -> Result<Book, BookError> {
+    /// Opens the book in a data directory, where it makes the store if there is none, or at a proxy elsewhere.
+    pub(super) fn open(place: &Place) -> Result<Book, BookError> {
+        let data_dir = match place {
+            Place::Folder(folder) => folder,
+            Place::Elsewhere(caller) => {
+                let (caller, runtime) = (caller.clone(), runtime().map_err(BookError::Runtime)?);
+                return Ok(Book::Running { caller, runtime, holder: Holder::Elsewhere });
+            }
+        };
         match Store::open(data_dir.join(STORE_FILE), None) {
             Ok((store, _)) => Ok(Book::Stopped(store)),
             Err(OpenError::InUse { pid, .. }) => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
                 let caller = Caller::new(data_dir.join(SOCKET_FILE));
-                let runtime = runtime.map_err(BookError::Runtime)?;
-                Ok(Book::Running { caller, runtime, pid })
+                let runtime = runtime().map_err(BookError::Runtime)?;
+                Ok(Book::Running { caller, runtime, holder: Holder::Here(pid) })
             }
             Err(error) => Err(error.into()),
         }
@@ -121,9 +131,9 @@ impl Book {
                 let done = write(store, bans.into_iter().map(change).collect(), seen)?;
                 Ok(Changes { added: done.added, changed: done.changed })
             }
-            Book::Running { caller, runtime, pid } => {
+            Book::Running { caller, runtime, holder } => {
                 let done = runtime.block_on(caller.import(list, mode, &bans, seen));
-                done.map_err(|error| BookError::of(error, *pid))
+                done.map_err(|error| BookError::of(error, *holder))
             }
         }
     }
@@ -135,9 +145,9 @@ impl Book {
                 let done = store.change_blocking(vec![Change::Remove(list, who.clone())])?;
                 Ok(done.removed > 0)
             }
-            Book::Running { caller, runtime, pid } => {
+            Book::Running { caller, runtime, holder } => {
                 let done = runtime.block_on(caller.remove(list, who));
-                done.map_err(|error| BookError::of(error, *pid))
+                done.map_err(|error| BookError::of(error, *holder))
             }
         }
     }
@@ -146,9 +156,9 @@ impl Book {
     pub(super) fn clear(&self, list: List) -> Result<(), BookError> {
         match self {
             Book::Stopped(store) => Ok(store.change_blocking(vec![Change::Clear(list)]).map(drop)?),
-            Book::Running { caller, runtime, pid } => {
+            Book::Running { caller, runtime, holder } => {
                 let done = runtime.block_on(caller.clear(list));
-                done.map_err(|error| BookError::of(error, *pid))
+                done.map_err(|error| BookError::of(error, *holder))
             }
         }
     }

@@ -1,10 +1,8 @@
 //! `detections`: what the running proxy has found lately.
 
+use super::Outcome;
 use super::show::describe_evidence;
-use super::{ConfigFile, Outcome};
-use crate::admin::Caller;
-use crate::app::SOCKET_FILE;
-use crate::config::Config;
+use super::site::{Site, runtime};
 use crate::telemetry::Shown;
 use clap::Args;
 use serde_json::Value;
@@ -14,7 +12,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 pub(super) struct Detections {
     #[command(flatten)]
-    file: ConfigFile,
+    site: Site,
     /// One JSON object a line, as a webhook gets it.
     #[arg(long)]
     json: bool,
@@ -22,12 +20,8 @@ pub(super) struct Detections {
 
 impl Detections {
     pub(super) fn run(&self) -> Outcome {
-        let config = Config::load(&self.file.config)?;
-        let missing =
-            || format!("{} has no [node] data_dir, where the proxy can be asked", self.file.config.display());
-        let folder = config.data_dir.ok_or_else(missing)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let findings = runtime.block_on(Caller::new(folder.join(SOCKET_FILE)).detections())?;
+        let caller = self.site.caller()?;
+        let findings = runtime()?.block_on(caller.detections())?;
         let mut out = io::BufWriter::new(io::stdout().lock());
         for finding in &findings {
             if self.json {

@@ -1,7 +1,8 @@
 //! `explain`: would this client be let in, and why?
 
+use super::Outcome;
 use super::show::{describe, describe_evidence};
-use super::{ConfigFile, Outcome};
+use super::site::{Site, runtime};
 use crate::admin::{CallError, Caller, Evidence, Explained};
 use crate::admission::detection::Detector;
 use crate::admission::{Ban, Client, List, Timestamp, Verdict};
@@ -14,13 +15,12 @@ use std::error::Error;
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     #[command(flatten)]
-    file: ConfigFile,
+    site: Site,
     /// The client identifier; without one, the client lets the broker choose.
     #[arg(long, value_name = "ID", default_value = "")]
     clientid: String,
@@ -34,12 +34,10 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self) -> Outcome {
-        let config = Config::load(&self.file.config)?;
         let client = Client::new(self.peer, &self.clientid, self.username.as_deref());
-        let explained = match config.data_dir.as_deref().map(|folder| ask_running(folder, &client)) {
-            Some(Ok(explained)) => explained,
-            Some(Err(error)) if !is_stopped(&error) => return Err(error.into()),
-            Some(Err(_)) | None => ask_files(&config, &client)?,
+        let explained = match self.site.elsewhere()? {
+            Some(caller) => runtime()?.block_on(caller.explain(&client))?,
+            None => explain_here(&Config::load(&self.site.file.config)?, &client)?,
         };
         print(&explained)?;
         Ok(match explained.explanation.verdict {
@@ -49,12 +47,13 @@ impl Explain {
     }
 }
 
-fn ask_running(folder: &Path, client: &Client<'_>) -> Result<Explained, CallError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let socket = folder.join(SOCKET_FILE);
-    match runtime {
-        Ok(runtime) => runtime.block_on(Caller::new(socket).explain(client)),
-        Err(source) => Err(CallError::Unreachable { socket, source }),
+/// Asks the proxy of the config file, or the files when it is not running.
+fn explain_here(config: &Config, client: &Client<'_>) -> Result<Explained, Box<dyn Error>> {
+    let Some(folder) = &config.data_dir else { return ask_files(config, client) };
+    let caller = Caller::new(folder.join(SOCKET_FILE));
+    match runtime()?.block_on(caller.explain(client)) {
+        Err(error) if is_stopped(&error) => ask_files(config, client),
+        explained => Ok(explained?),
     }
 }
 

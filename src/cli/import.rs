@@ -2,10 +2,11 @@
 
 use super::Outcome;
 use super::book::Book;
+use super::site::Place;
 use crate::admin::Mode;
 use crate::admission::{As, Ban, BanList, List, MAX_WHO, Timestamp, Who};
 use crate::app::STORE_FILE;
-use crate::config::Config;
+use crate::config::BanConfig;
 use crate::exchange::{self, Format, ReadOptions};
 use crate::store::{Filter, ReadError, Reader};
 use clap::Args;
@@ -84,7 +85,7 @@ impl Names {
 const MAX_MISTAKES: usize = 1000;
 
 impl Import {
-    pub(super) fn run(self, list: List, folder: &Path, config: &Config, now: Timestamp) -> Outcome {
+    pub(super) fn run(self, list: List, place: &Place, of_file: &[BanConfig], now: Timestamp) -> Outcome {
         let Contents { bans, records, wrong } = self.read(now)?;
         if wrong > MAX_MISTAKES {
             eprintln!("{}: and {} more", self.file.display(), wrong - MAX_MISTAKES);
@@ -97,11 +98,11 @@ impl Import {
         }
         let total = bans.len();
         let (verb, added, changed) = if self.dry_run {
-            let fixed = config.bans_of(list).iter().map(|ban| &ban.who);
-            let changed = rehearse(list, &bans, fixed, &folder.join(STORE_FILE))?;
+            let fixed = of_file.iter().map(|ban| &ban.who);
+            let changed = rehearse(list, &bans, fixed, &place.folder("a dry run")?.join(STORE_FILE))?;
             ("would import", total - changed, changed)
         } else {
-            let book = Book::open(folder)?;
+            let book = Book::open(place)?;
             let bar = bar(total, if book.is_running() { "sending" } else { "writing" });
             let done = book.import(list, Mode::Put, bans, now, |seen| {
                 bar.set_position(u64::try_from(seen).unwrap_or(u64::MAX));

@@ -1,22 +1,23 @@
 //! `bans` and `exemptions`: the commands that list and change what is kept in the data directory.
 
+use super::Outcome;
 use super::book::{Book, BookError};
 use super::export::{Export, Listing};
 use super::import::Import;
-use super::{ConfigFile, Outcome};
+use super::site::{Place, Site};
 use crate::admin::Mode;
 use crate::admission::{As, Ban, List, Match, Terms, Timestamp, Until, Who, WhoError};
 use crate::clock::Clock;
-use crate::config::{Config, parse_duration};
+use crate::config::{BanConfig, Config, parse_duration};
 use clap::{Args, Subcommand};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct Lists {
     #[command(flatten)]
-    file: ConfigFile,
+    site: Site,
     #[command(subcommand)]
     action: Action,
 }
@@ -99,8 +100,8 @@ enum CommandError {
     },
     #[error("the ban would have ended at {0}; expected an end in the future")]
     Past(Until),
-    #[error("no {what} of {kind} {who:?} is kept in {}{}", folder.display(), InFile(*is_in_file))]
-    NotThere { what: &'static str, kind: As, who: String, folder: PathBuf, is_in_file: bool },
+    #[error("no {what} of {kind} {who:?} is kept in {place}{}", InFile(*is_in_file))]
+    NotThere { what: &'static str, kind: As, who: String, place: String, is_in_file: bool },
 }
 
 struct InFile(bool);
@@ -113,18 +114,32 @@ impl std::fmt::Display for InFile {
 
 impl Lists {
     pub(super) fn run(self, list: List) -> Outcome {
-        let config = Config::load(&self.file.config)?;
-        let folder = config.data_dir.clone().ok_or(CommandError::NoDataDir(self.file.config));
         let now = Clock::system().now();
-        match self.action {
+        if let Some(caller) = self.site.elsewhere()? {
+            return self.action.run(list, &Place::Elsewhere(caller), None, now);
+        }
+        let config = Config::load(&self.site.file.config)?;
+        if let Action::List(listing) = self.action {
             // Without a data directory there still is the file.
-            Action::List(listing) => listing.run(list, &config, now),
-            Action::Export(export) => export.run(list, &folder?),
-            Action::Import(import) => import.run(list, &folder?, &config, now),
-            Action::Add(add) => add.run(list, &folder?, now),
-            Action::Remove(remove) => remove.run(list, &folder?, &config),
+            return listing.run(list, &config, now);
+        }
+        let folder = config.data_dir.clone().ok_or(CommandError::NoDataDir(self.site.file.config))?;
+        self.action.run(list, &Place::Folder(folder), Some(&config), now)
+    }
+}
+
+impl Action {
+    /// Without a config, the proxy is elsewhere.
+    fn run(self, list: List, place: &Place, config: Option<&Config>, now: Timestamp) -> Outcome {
+        let of_file = config.map_or(&[][..], |config| config.bans_of(list));
+        match self {
+            Action::List(_) => Err(place.folder("list").err().unwrap_or_default().into()),
+            Action::Export(export) => export.run(list, place.folder("export")?),
+            Action::Import(import) => import.run(list, place, of_file, now),
+            Action::Add(add) => add.run(list, place, now),
+            Action::Remove(remove) => remove.run(list, place, of_file),
             Action::Clear(_) => {
-                Book::open(&folder?)?.clear(list)?;
+                Book::open(place)?.clear(list)?;
                 println!("cleared; what the config file says still holds");
                 Ok(ExitCode::SUCCESS)
             }
@@ -133,7 +148,7 @@ impl Lists {
 }
 
 impl Add {
-    fn run(self, list: List, folder: &Path, now: Timestamp) -> Outcome {
+    fn run(self, list: List, place: &Place, now: Timestamp) -> Outcome {
         let who = self.who.parse(self.matching)?;
         let until = self.length.map_or(self.until, |length| Until::Moment(now.after(length)));
         if !until.is_after(now) {
@@ -142,7 +157,7 @@ impl Add {
         let terms = Terms { by: self.by.into(), reason: self.reason.into(), at: now, until };
         let mode = if self.replace { Mode::Put } else { Mode::Add };
         let ban = Ban { who, terms };
-        let done = Book::open(folder)?.import(list, mode, vec![ban], now, |_| {}).map_err(explained)?;
+        let done = Book::open(place)?.import(list, mode, vec![ban], now, |_| {}).map_err(explained)?;
         println!("{}", if done.added > 0 { "added" } else { "changed" });
         Ok(ExitCode::SUCCESS)
     }
@@ -154,10 +169,10 @@ fn explained(error: BookError) -> Box<dyn std::error::Error> {
 }
 
 impl Remove {
-    fn run(self, list: List, folder: &Path, config: &Config) -> Outcome {
+    fn run(self, list: List, place: &Place, of_file: &[BanConfig]) -> Outcome {
         let who = self.who.parse(None)?;
-        if Book::open(folder)?.remove(list, &who)? {
-            let is_in_file = config.bans_of(list).iter().any(|ban| ban.who == who);
+        let is_in_file = of_file.iter().any(|ban| ban.who == who);
+        if Book::open(place)?.remove(list, &who)? {
             println!("lifted{}", if is_in_file { "; the one in the config file still holds" } else { "" });
             return Ok(ExitCode::SUCCESS);
         }
@@ -168,8 +183,8 @@ impl Remove {
             },
             kind: who.kind(),
             who: who.to_string(),
-            folder: folder.to_owned(),
-            is_in_file: config.bans_of(list).iter().any(|ban| ban.who == who),
+            place: place.to_string(),
+            is_in_file,
         }
         .into())
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a command speaks to its user")]
 
+mod api_keys;
 mod book;
 mod detections;
 mod explain;
@@ -10,6 +11,10 @@ mod import;
 mod lists;
 mod serve;
 mod show;
+mod site;
+mod staff;
+mod status;
+mod users;
 
 use crate::admission::List;
 use crate::config::ConfigError;
@@ -59,6 +64,16 @@ enum Command {
     Bans(lists::Lists),
     /// Lists and changes the exemptions, who are let in whatever bans there are. The same commands as for bans.
     Exemptions(lists::Lists),
+    /// Tells how the running proxy is: its listeners, sessions, bans, brokers, and its last reload.
+    Status(status::StatusCommand),
+    /// Has the running proxy read its config file again, as SIGHUP does, and tells what came of it.
+    ///
+    /// A file with mistakes changes nothing: they are printed, one a line, and the exit code is 1.
+    Reload(status::Reload),
+    /// Lists and changes who may log in to the API, of a running proxy or a stopped one.
+    Users(users::Users),
+    /// Lists and changes the keys that scripts show to the API, of a running proxy or a stopped one.
+    ApiKeys(api_keys::ApiKeys),
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +101,10 @@ pub fn main() -> ExitCode {
         Command::Detections(command) => command.run(),
         Command::Bans(command) => command.run(List::Bans),
         Command::Exemptions(command) => command.run(List::Exemptions),
+        Command::Status(command) => command.run(),
+        Command::Reload(command) => command.run(),
+        Command::Users(command) => command.run(),
+        Command::ApiKeys(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| report(&*error))
 }

@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, Outcome};
 use crate::admission::As;
-use crate::app::{App, log_start};
+use crate::app::{App, check_admin_files, log_start};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::signal::Signals;
@@ -35,6 +35,7 @@ pub(super) fn check(file: &ConfigFile) -> Outcome {
         runtime.block_on(async { Webhook::start(webhook).map(drop) })?;
     }
     let now = Clock::system().now();
+    check_admin_files(&config, now)?;
     let expired = config.bans.iter().filter(|ban| !ban.until.is_after(now)).count();
     println!(
         "{} can be used: {} listeners, {} bans ({expired} of them expired), {} exemptions",

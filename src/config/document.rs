@@ -6,6 +6,7 @@
 
 use super::error::Mistake;
 use super::units;
+use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -20,7 +21,16 @@ pub(super) struct Notes<'f> {
     file: &'f str,
     source: &'f str,
     mistakes: RefCell<Vec<(usize, Mistake)>>,
-    settings: RefCell<BTreeMap<String, String>>,
+    settings: RefCell<BTreeMap<String, Setting>>,
+}
+
+/// An option that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setting {
+    /// Its value as it is written in the file, or would be.
+    pub(super) text: String,
+    /// Whether it stands in the file.
+    pub(super) is_written: bool,
 }
 
 impl<'f> Notes<'f> {
@@ -48,7 +58,7 @@ impl<'f> Notes<'f> {
     }
 
     /// All mistakes in the order of the file, and every option with the value that holds, as it is written.
-    pub(super) fn into_parts(self) -> (Vec<Mistake>, BTreeMap<String, String>) {
+    pub(super) fn into_parts(self) -> (Vec<Mistake>, BTreeMap<String, Setting>) {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort_by_key(|(offset, _)| *offset);
         (mistakes.into_iter().map(|(_, mistake)| mistake).collect(), self.settings.into_inner())
@@ -175,13 +185,13 @@ impl<'n, 'd> Section<'n, 'd> {
             Source::File(value) => self.notes.source.get(value.span()).unwrap_or_default().to_owned(),
             Source::Default(text) => text.to_owned(),
         };
-        self.note(key, text);
+        self.note(key, text, matches!(source, Source::File(_)));
     }
 
-    fn note(&self, key: &str, text: String) {
+    fn note(&self, key: &str, text: String, is_written: bool) {
         let Some(label) = &self.label else { return };
         let label = if label.is_empty() { key.to_owned() } else { format!("{label}.{key}") };
-        self.notes.settings.borrow_mut().insert(label, text);
+        self.notes.settings.borrow_mut().insert(label, Setting { text, is_written });
     }
 
     /// Reads an option that the file writes as a string, a number, a date or a switch. A default that cannot be read
@@ -258,7 +268,7 @@ impl<'n, 'd> Section<'n, 'd> {
         };
         match text.parse() {
             Ok(secret) => {
-                self.note(key, shown(&secret));
+                self.note(key, shown(&secret), true);
                 Some(secret)
             }
             Err(problem) => {
@@ -567,5 +577,31 @@ fn within(number: u64, bounds: &Range<u64>) -> Result<u64, String> {
         Ok(number)
     } else {
         Err(format!("is out of range; expected {} to {}", bounds.start, bounds.end - 1))
+    }
+}
+
+/// A value as it is written in a file, as JSON; what cannot be read stays a text.
+pub fn to_json(text: &str) -> Value {
+    let document = format!("value = {text}");
+    let table = DeTable::parse(&document).ok();
+    let value = table.as_ref().and_then(|table| table.get_ref().get("value"));
+    value.map_or_else(|| text.into(), |value| json_of(value.get_ref()))
+}
+
+fn json_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| number.as_str().into(), Value::from),
+        DeValue::Float(number) => {
+            number.as_str().parse::<f64>().map_or_else(|_| number.as_str().into(), Value::from)
+        }
+        DeValue::Boolean(switch) => (*switch).into(),
+        DeValue::Datetime(moment) => moment.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let entries = table.iter();
+            entries.map(|(key, value)| (key.get_ref().to_string(), json_of(value.get_ref()))).collect()
+        }
     }
 }

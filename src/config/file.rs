@@ -1,5 +1,6 @@
 //! Every option, its default and its rules.
 
+use super::admin::{self, AdminConfig};
 use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
@@ -15,7 +16,7 @@ use crate::telemetry::{LogFormat, LogSettings};
 use crate::webhook::{Secret, Url, WebhookSettings};
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connack::ReturnCode;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub struct Config {
     pub zones: Zones,
     /// `[webhook]`: who is told of findings; `None` for nobody.
     pub webhook: Option<WebhookSettings>,
+    /// `[admin]`: how the API is reached.
+    pub admin: AdminConfig,
     /// `[[ban]]`, in the order of the file.
     pub bans: Vec<BanConfig>,
     /// `[[exempt]]`, in the order of the file.
@@ -67,6 +70,8 @@ pub struct Config {
     /// Every option but the bans, with the value that holds, as it is written: `listener.mqtt.bind` →
     /// `"0.0.0.0:1883"`.
     pub settings: BTreeMap<String, String>,
+    /// Those of them that stand in the file; the others have their defaults.
+    pub written: BTreeSet<String>,
 }
 
 /// One `[[listener]]`.
@@ -130,6 +135,14 @@ impl Config {
         Config::parse(&path.display().to_string(), &text).map_err(ConfigError::Mistakes)
     }
 
+    /// `[node] data_dir` of a file, whatever mistakes there are elsewhere in it.
+    pub fn data_dir_of(path: &Path) -> Option<PathBuf> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let (document, _) = DeTable::parse_recoverable(&text);
+        let folder = document.get_ref().get("node")?.get_ref().as_table()?.get("data_dir")?.get_ref();
+        Some(path.parent().unwrap_or(Path::new("")).join(folder.as_str()?))
+    }
+
     /// Reads and checks the text of a file; `file` is its name in messages.
     ///
     /// # Errors
@@ -145,7 +158,12 @@ impl Config {
         let config = if errors.is_empty() { read(&notes, document.get_ref(), folder) } else { None };
         let (mistakes, settings) = notes.into_parts();
         match config {
-            Some(config) if mistakes.is_empty() => Ok(Config { settings, ..config }),
+            Some(config) if mistakes.is_empty() => {
+                let is_written = settings.iter().filter(|(_, setting)| setting.is_written);
+                let written = is_written.map(|(option, _)| option.clone()).collect();
+                let settings = settings.into_iter().map(|(option, setting)| (option, setting.text)).collect();
+                Ok(Config { settings, written, ..config })
+            }
             _ => Err(mistakes),
         }
     }
@@ -178,6 +196,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     let cleanup = read_cleanup(banned.section("cleanup"));
     banned.finish();
     let webhook = read_webhook(root.section("webhook"), folder);
+    let admin = admin::read(&root, folder, listeners.as_deref());
     let bans = read_bans(&root, "ban");
     let exemptions = read_bans(&root, "exempt");
     let log = read_log(root.section("log"));
@@ -200,11 +219,13 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
         detection,
         zones,
         webhook: webhook?.settings,
+        admin: admin?,
         bans: bans?,
         exemptions: exemptions?,
         log,
         stats_interval,
         settings: BTreeMap::new(),
+        written: BTreeSet::new(),
     })
 }
 
@@ -409,7 +430,7 @@ const KINDS: &str =
     "one of clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re";
 const PATTERN_KINDS: &str = "clientid_re, username_re and peerhost_re";
 
-const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// All of them, or none; each is read before that is known.
 fn all<T, C: FromIterator<T>>(items: impl Iterator<Item = Option<T>>) -> Option<C> {
@@ -432,7 +453,7 @@ impl FromStr for Name {
     }
 }
 
-struct FilePath(PathBuf);
+pub(super) struct FilePath(pub(super) PathBuf);
 
 impl FromStr for FilePath {
     type Err = &'static str;
@@ -445,7 +466,7 @@ impl FromStr for FilePath {
     }
 }
 
-struct Bind(SocketAddr);
+pub(super) struct Bind(pub(super) SocketAddr);
 
 impl FromStr for Bind {
     type Err = &'static str;

@@ -4,6 +4,7 @@
 //! every option, its default and its rules, and the other rooms only know their own settings. All mistakes of a file
 //! are found in one go.
 
+mod admin;
 mod detection;
 mod diff;
 mod document;
@@ -11,8 +12,10 @@ mod error;
 mod file;
 mod units;
 
+pub use admin::AdminConfig;
 pub use detection::DEFAULT as DEFAULT_ZONE;
 pub use diff::{Orders, diff};
+pub use document::to_json;
 pub use error::{ConfigError, Mistake};
 pub use file::{BanConfig, Config, ListenerConfig, RouteConfig};
 pub use units::duration as parse_duration;

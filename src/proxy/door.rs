@@ -17,6 +17,8 @@ pub struct Door {
     name: Arc<str>,
     settings: ArcSwap<DoorSettings>,
     slots: Slots,
+    /// As many as there are connections; the slots have one more, which waits for the next.
+    live: Slots,
 }
 
 /// What can be set for one listener.
@@ -53,12 +55,17 @@ impl Door {
     /// A door with this name and these settings.
     pub fn new(name: Arc<str>, settings: DoorSettings) -> Door {
         let slots = Slots::new(settings.max_connections);
-        Door { name, settings: ArcSwap::from_pointee(settings), slots }
+        Door { name, settings: ArcSwap::from_pointee(settings), slots, live: Slots::new(usize::MAX) }
     }
 
     /// The listener's name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// How many connections it has.
+    pub fn connections(&self) -> usize {
+        self.live.taken()
     }
 
     /// The settings that hold for a connection that begins now.
@@ -112,9 +119,10 @@ impl Door {
         slot: Slot,
     ) {
         let (door, shared) = (Arc::clone(self), Arc::clone(proxy));
+        let live = self.live.try_take();
         proxy.connections.spawn(async move {
             connection::serve(&shared, &door, socket, peer).await;
-            drop(slot);
+            drop((slot, live));
         });
     }
 }

@@ -1,39 +1,45 @@
-//! Calls a running proxy through its socket.
+//! Calls a running proxy, through its socket or at a URL.
 
-use super::explain::Asked;
-use super::explanation::{self, BadExplanation, Explained};
-use super::fault::FaultBody;
-use super::lists::{Changes, Mode, Named, path_name};
+mod steer;
+mod way;
+
+pub use way::RemoteError;
+
+use crate::admin::explain::Asked;
+use crate::admin::explanation::{self, BadExplanation, Explained};
+use crate::admin::fault::FaultBody;
+use crate::admin::lists::{Changes, Mode, Named, path_name};
+use crate::admin::steering::NotReloaded;
 use crate::admission::{Ban, Client, List, Who};
 use crate::exchange::{Format, Writer};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::io;
-use std::path::PathBuf;
-use tokio::net::UnixStream;
+use std::path::{Path, PathBuf};
+use way::Way;
 
-/// Calls the proxy whose socket this is. Each call is a connection of its own.
+/// Calls one proxy. Each call is a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    socket: PathBuf,
+    way: Way,
 }
 
 /// A call that changed nothing, or of which nobody knows.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody answers at the socket.
-    #[error("cannot reach the running proxy at {}", socket.display())]
+    /// Nobody answers.
+    #[error("cannot reach the running proxy at {at}")]
     Unreachable {
-        /// The socket.
-        socket: PathBuf,
+        /// The socket or the URL.
+        at: String,
         /// Why.
         #[source]
         source: io::Error,
@@ -49,6 +55,9 @@ pub enum CallError {
         /// What is wrong.
         message: String,
     },
+    /// The config file cannot be used; nothing has changed.
+    #[error("{}", .0.message)]
+    NotReloaded(NotReloaded),
     /// The answer is none.
     #[error("the running proxy's answer makes no sense: {0}")]
     Nonsense(#[from] BadExplanation),
@@ -66,7 +75,21 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 impl Caller {
     /// Calls through this socket.
     pub fn new(socket: PathBuf) -> Caller {
-        Caller { socket }
+        Caller { way: Way::Socket(socket) }
+    }
+
+    /// Calls the proxy whose API is at this URL, with the key in a file, believing the authorities of the system and of
+    /// `ca_file`.
+    ///
+    /// # Errors
+    /// It is no URL, or one of the files cannot be used.
+    pub fn remote(url: &str, key_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Caller, RemoteError> {
+        Ok(Caller { way: Way::to(url, key_file, ca_file)? })
+    }
+
+    /// The socket or the URL.
+    pub fn place(&self) -> String {
+        self.way.to_string()
     }
 
     /// Whether this client would be let in, and everything that names it.
@@ -82,7 +105,7 @@ impl Caller {
 
     /// What detection has found lately, the newest first.
     pub async fn detections(&self) -> Result<Vec<Value>, CallError> {
-        let answer = self.call(Method::GET, "detections", Empty::new().boxed_unsync()).await?;
+        let answer = self.call(Method::GET, "detections", empty()).await?;
         let answer: Value = serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error))?;
         Ok(answer.get("data").and_then(Value::as_array).cloned().unwrap_or_default())
     }
@@ -121,21 +144,24 @@ impl Caller {
 
     /// Lifts all that were made at run time.
     pub async fn clear(&self, list: List) -> Result<(), CallError> {
-        self.call(Method::DELETE, path_name(list), Empty::new().boxed_unsync()).await.map(drop)
+        self.call(Method::DELETE, path_name(list), empty()).await.map(drop)
     }
 
     async fn call(&self, method: Method, path: &str, body: Body) -> Result<Bytes, CallError> {
-        let unreachable = |source| CallError::Unreachable { socket: self.socket.clone(), source };
-        let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
+        let unreachable = |source| CallError::Unreachable { at: self.place(), source };
+        let stream = self.way.open().await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(CallError::Broke)?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v5/{path}"))
-            .header(HOST, "localhost")
+            .header(HOST, self.way.host())
             .header(CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(|error| unreachable(io::Error::other(error)))?;
+        if let Some(key) = self.way.key() {
+            request.headers_mut().insert(AUTHORIZATION, key);
+        }
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(CallError::Broke)?;
             let status = answer.status();
@@ -168,11 +194,18 @@ async fn send(bans: &[Ban], mut sender: Sender<Bytes, Infallible>, seen: impl Fn
 const CHUNK: usize = 500;
 
 fn refusal(body: &[u8]) -> CallError {
+    if let Some(why) = steer::not_reloaded(body) {
+        return CallError::NotReloaded(why);
+    }
     let FaultBody { code, message } = serde_json::from_slice(body).unwrap_or_else(|_| FaultBody {
         code: "BAD_REQUEST".to_owned(),
         message: String::from_utf8_lossy(body).into_owned(),
     });
     CallError::Refused { code, message }
+}
+
+fn empty() -> Body {
+    Empty::new().boxed_unsync()
 }
 
 /// Names stand in the body, since they may be longer than a path can be.
