@@ -19,7 +19,7 @@ pub(super) const STEP: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE api_keys (
         name        TEXT    NOT NULL PRIMARY KEY,
-        key         TEXT    NOT NULL UNIQUE,
+        key         TEXT    NOT NULL,
         secret      BLOB    NOT NULL,
         role        TEXT    NOT NULL,
         enabled     INTEGER NOT NULL,
