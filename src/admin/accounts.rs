@@ -11,10 +11,9 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 use std::time::Duration;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
 
 /// Those who may use the API. Clones share them.
 #[derive(Debug, Clone)]
@@ -29,7 +28,7 @@ struct Shared {
     tokens: Mutex<Tokens>,
     lockout: Mutex<Lockout>,
     /// How many passwords are hashed at once: 20 ms and 19 MiB each.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
 }
 
 /// A change of accounts that was not made.
@@ -63,7 +62,7 @@ impl Accounts {
             changing: AsyncMutex::new(()),
             tokens: Mutex::new(Tokens::new(TOKEN_TTL)),
             lockout: Mutex::default(),
-            hashing: Semaphore::new(hashing),
+            hashing: Arc::new(Semaphore::new(hashing)),
         }))
     }
 
@@ -194,19 +193,32 @@ impl Accounts {
         let book = self.book();
         let user = book.user(name);
         let hash = user.map_or_else(PasswordHash::of_nobody, |user| user.password.clone());
-        let turn = self.0.hashing.acquire().await.ok()?;
         let password = password.to_owned();
-        let is_right = spawn_blocking(move || hash.is_of(&password)).await.unwrap_or(false);
-        drop(turn);
+        let is_right = self.in_turn(move || hash.is_of(&password)).await.unwrap_or(false);
         user.filter(|_| is_right).cloned()
     }
 
     async fn hash(&self, password: &Password) -> Result<PasswordHash, AccountsError> {
         let password = password.clone();
-        let turn = self.0.hashing.acquire().await;
-        let hash = spawn_blocking(move || password.hash()).await.map_err(|_| AccountsError::Random)??;
-        drop(turn);
-        Ok(hash)
+        Ok(self.in_turn(move || password.hash()).await.ok_or(AccountsError::Random)??)
+    }
+
+    /// Hashes when it is its turn; `None` when the system has no thread for it.
+    ///
+    /// The turn lasts as long as the work, also when the caller has gone: else whoever calls and hangs up would have any
+    /// number of passwords hashed at once. Each has a thread of its own, since the memory allocator keeps what a thread
+    /// has freed for the next one of the same arena, and a pool's threads would each keep 19 MiB.
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let turn = Arc::clone(&self.0.hashing).acquire_owned().await.ok()?;
+        let (tell, told) = oneshot::channel();
+        let work = move || {
+            let done = work();
+            drop(turn);
+            // Whoever asked may have gone.
+            let _ = tell.send(done);
+        };
+        thread::Builder::new().name("password".to_owned()).spawn(work).ok()?;
+        told.await.ok()
     }
 
     /// Gives a token to a user, as it was when the password was checked; `None` when the password has changed since.
@@ -248,4 +260,62 @@ fn random<const N: usize>() -> Result<[u8; N], AccountsError> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| AccountsError::Random)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bouncer::Bouncer;
+    use crate::store;
+    use tokio::task::yield_now;
+
+    fn accounts() -> Accounts {
+        let store = Store::in_memory(Bouncer::default()).expect("memory");
+        Accounts::new(store, store::Accounts::default())
+    }
+
+    /// The turn went with the caller, and whoever hung up at once had any number of passwords hashed at once.
+    #[tokio::test]
+    async fn a_caller_who_hangs_up_does_not_give_the_next_one_the_turn() {
+        let accounts = accounts();
+        let turns = accounts.0.hashing.available_permits();
+        for _ in 0..turns {
+            tokio::select! {
+                biased;
+                _ = accounts.user_with("nobody", "a password") => panic!("that was too quick"),
+                () = yield_now() => {}
+            }
+        }
+        assert_eq!(accounts.0.hashing.available_permits(), 0, "they are still at it");
+        accounts.user_with("nobody", "a password").await;
+        let all = u32::try_from(turns).expect("few");
+        assert!(accounts.0.hashing.acquire_many(all).await.is_ok(), "every turn comes back");
+    }
+
+    #[tokio::test]
+    async fn two_changes_at_once_do_not_remove_both_administrators() {
+        let accounts = accounts();
+        let password: Password = "a password".parse().expect("long enough");
+        let now = Timestamp::from_millis(0);
+        for name in ["a", "b"] {
+            let name = name.parse().expect("a name");
+            accounts.add_user(name, &password, Role::Administrator, String::new(), now).await.expect("room");
+        }
+        let (a, b) = tokio::join!(accounts.remove_user("a"), accounts.remove_user("b"));
+        assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
+        assert_eq!(accounts.book().users().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_login_whose_password_changes_meanwhile_gives_no_token() {
+        let accounts = accounts();
+        let [old, new] =
+            ["password-1", "password-2"].map(|text| text.parse::<Password>().expect("long enough"));
+        let name: UserName = "eve".parse().expect("a name");
+        let now = Timestamp::from_millis(0);
+        accounts.add_user(name, &old, Role::Viewer, String::new(), now).await.expect("room");
+        let user = accounts.user_with("eve", old.expose()).await.expect("right");
+        accounts.change_password("eve", &new).await.expect("there");
+        assert!(accounts.log_in(&user, Moment::default()).expect("randomness").is_none());
+    }
 }
