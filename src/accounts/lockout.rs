@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-/// The addresses that failed lately; at most [`MAX_PLACES`].
+/// The addresses that failed lately; at most `MAX_PLACES`.
 #[derive(Debug, Default)]
 pub struct Lockout {
     places: HashMap<IpAddr, Failures>,
