@@ -112,7 +112,7 @@ impl<S: Slot> Part<S> {
         }
     }
 
-    /// As [`Table::peek`].
+    /// Shows what is known of a key, if anything is.
     pub(super) fn peek<R>(&mut self, key: u64, look: impl FnOnce(&mut S) -> R) -> Option<R> {
         self.find(key).map(look)
     }
