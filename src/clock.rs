@@ -68,6 +68,14 @@ impl Clock {
             Source::Manual(hands) => hands.steady_micros.load(Ordering::Relaxed),
         })
     }
+
+    /// Nanoseconds of the clock that nobody can set, to measure what takes less than a [`Moment`] can tell.
+    pub fn nanos(&self) -> u64 {
+        match &self.0 {
+            Source::System => u64::try_from(BEGINNING.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Source::Manual(hands) => hands.steady_micros.load(Ordering::Relaxed).saturating_mul(1000),
+        }
+    }
 }
 
 /// When this process asked for a moment first.

@@ -13,6 +13,7 @@
 //! | [`exchange`] | reads and writes lists of bans | [`admission`], and the readers and writers that it is given |
 //! | [`accounts`] | says who may use the API | nothing but its arguments |
 //! | [`store`] | keeps bans and accounts on disk | [`admission`] and [`bouncer`] |
+//! | [`metrics`] | every number that is counted | [`admission`] |
 //! | [`webhook`] | tells an operator's URL of events | nothing of what it tells |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |

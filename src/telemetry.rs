@@ -69,6 +69,7 @@ impl Telemetry {
             rule: ArcSwap::from_pointee(Rule::new(settings)),
             format: settings.format,
             suppressed: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         }))
     }
 
@@ -98,7 +99,13 @@ impl Telemetry {
 
     /// How many lines the limit has held back since this was last asked.
     pub fn take_suppressed(&self) -> u64 {
-        self.0.suppressed.swap(0, Ordering::Relaxed)
+        let suppressed = self.suppressed();
+        suppressed.saturating_sub(self.0.told.swap(suppressed, Ordering::Relaxed))
+    }
+
+    /// How many lines the limit has held back since the start.
+    pub fn suppressed(&self) -> u64 {
+        self.0.suppressed.load(Ordering::Relaxed)
     }
 }
 
@@ -107,6 +114,8 @@ struct Gate {
     rule: ArcSwap<Rule>,
     format: LogFormat,
     suppressed: AtomicU64,
+    /// How many of them whoever asks has been told of.
+    told: AtomicU64,
 }
 
 #[derive(Debug)]

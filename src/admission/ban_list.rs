@@ -3,19 +3,20 @@
 //! No check tries rule by rule, and none takes a lock: names and addresses are concurrent hash maps, networks a trie,
 //! patterns an index by the text that they demand. A change is in force when the call returns, at any size.
 
-use super::ban::{Ban, Terms, Until};
+use super::ban::{Ban, Terms};
 use super::client::Client;
+use super::ends::Ends;
 use super::networks::NetworkMap;
 use super::pattern::{Class, PatternIndex, TooMany};
 use super::time::Timestamp;
 use super::who::{As, Who};
 use compact_str::{CompactString, ToCompactString};
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 type Map<K> = papaya::HashMap<K, Terms, foldhash::fast::RandomState>;
 
@@ -30,15 +31,20 @@ pub struct BanList {
     username_patterns: PatternIndex<Arc<Ban>>,
     peer_patterns: PatternIndex<Arc<Ban>>,
     /// The bans that end, by their end. Whoever changes the list holds this.
-    ends: Mutex<BTreeSet<End>>,
+    ends: Mutex<Ends>,
 }
 
-/// When a ban ends, and its key.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct End {
-    until: Timestamp,
-    kind: As,
-    who: CompactString,
+/// How many bans of a kind have each status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statuses {
+    /// The kind.
+    pub kind: As,
+    /// Those that hold.
+    pub active: usize,
+    /// As [`Status::Expired`](super::Status::Expired).
+    pub expired: usize,
+    /// As [`Status::DeletingSoon`](super::Status::DeletingSoon).
+    pub deleting_soon: usize,
 }
 
 /// What patterns are shown of a client that names itself not at all: brokers make up an identifier for it, and a
@@ -161,8 +167,8 @@ impl BanList {
         self.insert_locked(&mut ends, ban)
     }
 
-    fn insert_locked(&self, ends: &mut BTreeSet<End>, ban: Ban) -> Result<Option<Ban>, TooMany> {
-        let (who, end) = (ban.who.clone(), End::of(&ban));
+    fn insert_locked(&self, ends: &mut Ends, ban: Ban) -> Result<Option<Ban>, TooMany> {
+        let (who, until) = (ban.who.clone(), ban.terms.until);
         let before = match ban.who {
             Who::ClientId(id) => self.client_ids.pin().insert(id, ban.terms).cloned(),
             Who::Username(name) => self.usernames.pin().insert(name, ban.terms).cloned(),
@@ -176,11 +182,11 @@ impl BanList {
                 }
             }
         };
-        let before = before.map(|terms| Ban { who, terms });
-        if let Some(end) = before.as_ref().and_then(End::of) {
-            ends.remove(&end);
+        if let Some(before) = &before {
+            ends.remove(&who, before.until);
         }
-        ends.extend(end);
+        ends.insert(&who, until);
+        let before = before.map(|terms| Ban { who, terms });
         Ok(before)
     }
 
@@ -190,7 +196,7 @@ impl BanList {
         self.remove_locked(&mut ends, who)
     }
 
-    fn remove_locked(&self, ends: &mut BTreeSet<End>, who: &Who) -> Option<Ban> {
+    fn remove_locked(&self, ends: &mut Ends, who: &Who) -> Option<Ban> {
         let named = |terms: Option<&Terms>| Some(Ban { who: who.clone(), terms: terms?.clone() });
         let ban = match who {
             Who::ClientId(id) => named(self.client_ids.pin().remove(id)),
@@ -201,18 +207,14 @@ impl BanList {
                 self.patterns(who.kind())?.remove(pattern.source()).map(|ban| Ban::clone(&ban))
             }
         }?;
-        if let Some(end) = End::of(&ban) {
-            ends.remove(&end);
-        }
+        ends.remove(who, ban.terms.until);
         Some(ban)
     }
 
     /// The bans that ended at `moment` or before, the oldest first, at most `limit` of them. Costs what they are, not
     /// what the list is.
     pub fn ended_by(&self, moment: Timestamp, limit: usize) -> Vec<Who> {
-        let ends = self.lock();
-        let ended = ends.iter().take_while(|end| end.until <= moment).take(limit);
-        ended.filter_map(|end| Who::new(end.kind, &end.who, None).ok()).collect()
+        self.lock().ended_by(moment, limit)
     }
 
     /// How many bans of this kind are in the list, active or not.
@@ -226,6 +228,19 @@ impl BanList {
                 self.patterns(kind).map_or(0, PatternIndex::len)
             }
         }
+    }
+
+    /// How many bans of each kind have each status at `now`, when bans are kept for `ttl` after their end. Costs what has
+    /// ended since it was asked last, not what the list is.
+    pub fn statuses(&self, now: Timestamp, ttl: Duration) -> [Statuses; As::ALL.len()] {
+        // Whoever adds a ban meanwhile does not wait for all of them.
+        while !self.lock().advance(now, ttl, AT_ONCE) {}
+        let ends = self.lock();
+        As::ALL.map(|kind| {
+            let (expired, deleting_soon) = ends.ended(kind);
+            let active = self.count(kind).saturating_sub(expired + deleting_soon);
+            Statuses { kind, active, expired, deleting_soon }
+        })
     }
 
     /// How many patterns of this class are in the list. Those of the classes [`Class::Unfilterable`] and
@@ -271,21 +286,13 @@ impl BanList {
     }
 
     /// A change that panicked has left the maps whole; at worst it has left an end without its ban, which is skipped.
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<End>> {
+    fn lock(&self) -> MutexGuard<'_, Ends> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl End {
-    fn of(ban: &Ban) -> Option<End> {
-        match ban.terms.until {
-            Until::Moment(until) => {
-                Some(End { until, kind: ban.who.kind(), who: ban.who.to_compact_string() })
-            }
-            Until::Infinity => None,
-        }
-    }
-}
+/// How many ends are counted under one lock.
+const AT_ONCE: usize = 10_000;
 
 fn active<K, Q>(map: &Map<K>, key: &Q, now: Timestamp) -> Option<Terms>
 where

@@ -11,13 +11,14 @@ mod ban;
 mod ban_list;
 mod client;
 pub mod detection;
+mod ends;
 mod networks;
 mod pattern;
 mod time;
 mod who;
 
 pub use ban::{Ban, Status, Terms, Until, UntilError};
-pub use ban_list::BanList;
+pub use ban_list::{BanList, Statuses};
 pub use client::Client;
 pub use networks::{NetworkMap, canonical};
 pub use pattern::{Class, EXACT_LEN, Match, Pattern, PatternError, PatternIndex, TooMany, UnknownMatch};

@@ -7,11 +7,9 @@ use crate::findings::Findings;
 use crate::net::stop::Stop;
 use crate::store::{Change, ChangeError, MAX_EVIDENCE, Offence, Store};
 use crate::telemetry::Chain;
-use crate::webhook::Webhook;
-use arc_swap::ArcSwapOption;
+use crate::webhook::{self, Webhook};
 use serde_json::Value;
 use std::mem;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,7 +19,7 @@ use tracing::error;
 /// The task that does it, and the webhook that it tells.
 #[derive(Debug)]
 pub(super) struct Enforcement {
-    webhook: Arc<ArcSwapOption<Webhook>>,
+    webhook: webhook::Current,
     following: JoinHandle<()>,
     stop: Stop,
 }
@@ -32,19 +30,16 @@ impl Enforcement {
         bouncer: Bouncer,
         findings: Findings,
         store: Store,
-        webhook: Option<Webhook>,
+        webhook: webhook::Current,
     ) -> Enforcement {
-        let webhook = Arc::new(ArcSwapOption::from_pointee(webhook));
         let stop = Stop::default();
-        let following = tokio::spawn(follow(bouncer, findings, store, Arc::clone(&webhook), stop.clone()));
+        let following = tokio::spawn(follow(bouncer, findings, store, webhook.clone(), stop.clone()));
         Enforcement { webhook, following, stop }
     }
 
     /// Tells another webhook from now on. The one before has a few seconds to deliver what it has.
     pub(super) fn tell(&self, webhook: Option<Webhook>) {
-        if let Some(before) = self.webhook.swap(webhook.map(Arc::new)) {
-            tokio::spawn(async move { Webhook::clone(&before).stop(LAST_PATIENCE).await });
-        }
+        tokio::spawn(self.webhook.replace(webhook, LAST_PATIENCE));
     }
 
     /// Writes what was found by now, tells it, and ends.
@@ -52,9 +47,7 @@ impl Enforcement {
         self.stop.raise();
         // It ends once it has written what was found.
         let _ = timeout(LAST_PATIENCE, self.following).await;
-        if let Some(webhook) = self.webhook.swap(None) {
-            Webhook::clone(&webhook).stop(LAST_PATIENCE).await;
-        }
+        self.webhook.replace(None, LAST_PATIENCE).await;
     }
 }
 
@@ -62,13 +55,7 @@ impl Enforcement {
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Follows the findings of `bouncer` until `stop` is raised and all that were there by then are written.
-async fn follow(
-    bouncer: Bouncer,
-    findings: Findings,
-    store: Store,
-    webhook: Arc<ArcSwapOption<Webhook>>,
-    stop: Stop,
-) {
+async fn follow(bouncer: Bouncer, findings: Findings, store: Store, webhook: webhook::Current, stop: Stop) {
     let Some(mut arriving) = bouncer.findings() else { return };
     // Whoever waits for the disk does not keep the log and the webhook waiting.
     let (keep, to_keep) = mpsc::channel(WAITING);
@@ -87,7 +74,7 @@ async fn follow(
         let mut changes = Vec::new();
         for (finding, at) in batch.drain(..) {
             let told = findings.note(&finding, at);
-            if let Some(webhook) = &*webhook.load() {
+            if webhook.is_some() {
                 webhook.send(told.to_string().into(), at.as_millis() / 1000);
             }
             changes.extend(kept(finding, told));

@@ -30,7 +30,7 @@ use crate::net::upstream::{Upstream, UpstreamSettings};
 use crate::proxy::{Door, DoorSettings, Proxy, Route, Routes};
 use crate::signal::{Signal, Signals};
 use crate::telemetry::{Chain, Telemetry};
-use crate::webhook::{Webhook, WebhookError, WebhookSettings};
+use crate::webhook::{self, Webhook, WebhookError, WebhookSettings};
 use answers::{History, not_reloaded, reloaded};
 use arc_swap::ArcSwap;
 use enforcement::Enforcement;
@@ -94,6 +94,7 @@ impl App {
             routes: ArcSwap::from_pointee(routes(&config)),
             answers: ArcSwap::from_pointee(config.answers),
             metrics: Arc::new(Metrics::default()),
+            open: Stop::default(),
             draining: Stop::default(),
             stop: Stop::default(),
             connections: TaskTracker::new(),
@@ -116,6 +117,7 @@ impl App {
         for list in List::ALL {
             app.put(app.config.bans_of(list).iter().map(|ban| (list, ban)));
         }
+        let webhook = webhook::Current::new(webhook);
         let (keeping, accounts) = Keeping::start(&app.config, &app.proxy.bouncer)?;
         let (bouncer, findings) = (app.proxy.bouncer.clone(), app.findings.clone());
         let kept = (keeping.store(), accounts);
@@ -126,6 +128,7 @@ impl App {
         for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
             app.open(listener, socket);
         }
+        app.proxy.open.raise();
         Ok(app)
     }
 
@@ -191,6 +194,15 @@ impl App {
     /// Reads the file again and applies it. A file that cannot be used changes nothing and is logged.
     fn reload_file(&mut self, path: &Path) -> Result<Reloaded, NotReloaded> {
         let outcome = Config::load(path).map_err(ReloadError::from).and_then(|config| self.reload(config));
+        let reloads = &self.proxy.metrics.reloads;
+        match &outcome {
+            Ok(_) => {
+                let now = self.proxy.bouncer.clock().now().as_millis();
+                reloads.succeeded.add(1);
+                reloads.last_success_millis.set(u64::try_from(now).unwrap_or(0));
+            }
+            Err(_) => drop(reloads.failed.add(1)),
+        }
         match &outcome {
             Ok(orders) => log_reload(orders),
             Err(ReloadError::Config(ConfigError::Mistakes(mistakes))) => {
@@ -311,7 +323,9 @@ impl App {
     fn open(&mut self, config: ListenerConfig, listener: Arc<Listener>) {
         let ListenerConfig { name, door, .. } = config;
         info!(listener = %name, address = %listener.local_addr(), "listening");
-        let (door, close) = (Arc::new(Door::new(Arc::clone(&name), door)), Stop::default());
+        let (door, close) =
+            (Door::new(Arc::clone(&name), door, self.proxy.metrics.listeners.of(&name)), Stop::default());
+        let door = Arc::new(door);
         tokio::spawn(Arc::clone(&door).keep(Arc::clone(&self.proxy), Arc::clone(&listener), close.clone()));
         self.open.insert(name, OpenDoor { door, listener, close });
     }

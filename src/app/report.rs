@@ -76,13 +76,13 @@ impl Report {
 
 pub(super) fn write_totals(metrics: &Metrics, findings: &Findings) {
     info!(
-        connections = metrics.connections.value(),
+        connections = metrics.connections(),
         live_connections = metrics.live_connections(),
         live_sessions = metrics.live_sessions(),
         outcomes = metrics.outcomes(),
         detections = findings.counts(),
-        bytes_to_broker = metrics.bytes_to_broker.value(),
-        bytes_to_client = metrics.bytes_to_client.value(),
+        bytes_to_broker = metrics.bytes_to_broker(),
+        bytes_to_client = metrics.bytes_to_client(),
         "totals"
     );
 }

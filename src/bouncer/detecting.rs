@@ -5,6 +5,7 @@ use crate::admission::detection::{
     Answer, Arrival, Finding, Hushed, Knock, Moment, Offence, Stay, Visit, ZonePolicy,
 };
 use crate::admission::{Client, List, Timestamp, Who};
+use crate::metrics::Counter;
 use compact_str::CompactString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ pub(super) struct Findings {
     sender: Sender<(Finding, Timestamp)>,
     receiver: std::sync::Mutex<Option<Receiver<(Finding, Timestamp)>>>,
     lost: AtomicU64,
+    pub(super) lost_in_all: Counter,
 }
 
 /// How many findings may wait.
@@ -24,7 +26,12 @@ const WAITING: usize = 8192;
 impl Default for Findings {
     fn default() -> Findings {
         let (sender, receiver) = channel(WAITING);
-        Findings { sender, receiver: std::sync::Mutex::new(Some(receiver)), lost: AtomicU64::new(0) }
+        Findings {
+            sender,
+            receiver: std::sync::Mutex::new(Some(receiver)),
+            lost: AtomicU64::new(0),
+            lost_in_all: Counter::new(),
+        }
     }
 }
 
@@ -166,6 +173,7 @@ impl Bouncer {
                     self.shared.detection.lifted(&ban.who);
                 }
                 self.shared.findings.lost.fetch_add(1, Ordering::Relaxed);
+                self.shared.findings.lost_in_all.add(1);
             }
         }
     }

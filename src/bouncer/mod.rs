@@ -10,12 +10,14 @@ use crate::admission::{
     Admission, As, Ban, BanList, Client, Explanation, List, Match, TooMany, Verdict, Who,
 };
 use crate::clock::Clock;
+use crate::metrics::Checks;
 use detecting::Findings;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tracing::error;
 
 /// A handle to the lists. Clones share them. Checks take no lock.
@@ -34,6 +36,7 @@ struct Shared {
     from_file: Mutex<FromFile>,
     /// About how many bytes the automatic bans in the lists take.
     automatic: AtomicUsize,
+    checks: Checks,
 }
 
 type FromFile = HashMap<(List, Who), Sources>;
@@ -72,18 +75,31 @@ impl Bouncer {
             findings: Findings::default(),
             from_file: Mutex::default(),
             automatic: AtomicUsize::new(0),
+            checks: Checks::default(),
         };
         Bouncer { shared: Arc::new(shared), clock }
     }
 
     /// Says whether this client may enter now.
     pub fn check(&self, client: &Client<'_>) -> Verdict {
-        self.shared.admission.check(client, self.clock.now())
+        self.timed(|| self.shared.admission.check(client, self.clock.now()))
     }
 
     /// The ban that holds now for an address alone.
     pub fn check_peer(&self, peer: IpAddr) -> Option<Ban> {
-        self.shared.admission.check_peer(peer, self.clock.now())
+        self.timed(|| self.shared.admission.check_peer(peer, self.clock.now()))
+    }
+
+    /// Counts a check, and times one of many.
+    fn timed<R>(&self, check: impl FnOnce() -> R) -> R {
+        let Checks { count, sampled } = &self.shared.checks;
+        if !count.add(1).is_multiple_of(Checks::SAMPLE) {
+            return check();
+        }
+        let began = self.clock.nanos();
+        let result = check();
+        sampled.observe(Duration::from_nanos(self.clock.nanos().saturating_sub(began)));
+        result
     }
 
     /// Everything that names this client, and the verdict now.
@@ -201,6 +217,27 @@ impl Bouncer {
     /// How many bans or exemptions of this kind there are, active or not.
     pub fn count(&self, list: List, kind: As) -> usize {
         self.list(list).count(kind)
+    }
+
+    /// How often the lists were asked, and how long that took.
+    pub fn checks(&self) -> &Checks {
+        &self.shared.checks
+    }
+
+    /// About how many bytes the automatic bans in the lists take.
+    pub fn automatic_bytes(&self) -> usize {
+        self.shared.automatic.load(Ordering::Relaxed)
+    }
+
+    /// How many keys detection holds, as they were counted within the last minute or so, and how many bytes its tables
+    /// take.
+    pub fn detection_usage(&self) -> (usize, usize) {
+        self.shared.detection.usage()
+    }
+
+    /// How many findings came to nothing because there were too many, since the start.
+    pub fn lost_findings(&self) -> u64 {
+        self.shared.findings.lost_in_all.value()
     }
 
     /// The lists.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// A broker's address: `IP:PORT`, or `NAME:PORT` that is looked up at every dial.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,6 +68,17 @@ pub struct Upstream {
     turn: AtomicUsize,
 }
 
+/// One attempt to reach a broker, and what came of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// The broker.
+    pub server: &'a Server,
+    /// How long it took, name look-up included.
+    pub took: Duration,
+    /// It could be reached.
+    pub is_connected: bool,
+}
+
 /// No broker of the group could be reached.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot connect to {server}")]
@@ -86,31 +97,45 @@ impl Upstream {
     }
 
     /// Connects to the broker whose turn it is; when it cannot be reached, to the next one, until each was tried
-    /// once. Each that cannot be reached is shown to `passed_over`.
+    /// once. Each attempt is shown to `attempted`.
     ///
     /// # Errors
     /// None of them answered; tells of the last.
     pub async fn dial(
         &self,
-        mut passed_over: impl FnMut(&Server),
+        mut attempted: impl FnMut(&Attempt<'_>),
     ) -> Result<(TcpStream, &Server), DialError> {
         let servers = &self.settings.servers;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
         let mut failure = None;
         for server in servers.iter().cycle().skip(turn).take(servers.len()) {
-            let source = match timeout(self.settings.connect_timeout, self.connect(server)).await {
-                Ok(Ok(stream)) => return Ok((stream, server)),
-                Ok(Err(source)) => source,
-                Err(_) => io::ErrorKind::TimedOut.into(),
-            };
-            passed_over(server);
-            failure = Some((server, source));
+            let began = Instant::now();
+            let connected = self.try_connect(server, self.settings.connect_timeout).await;
+            attempted(&Attempt { server, took: began.elapsed(), is_connected: connected.is_ok() });
+            match connected {
+                Ok(stream) => return Ok((stream, server)),
+                Err(source) => failure = Some((server, source)),
+            }
         }
         let (server, source) = match failure {
             Some((server, source)) => (server.clone(), source),
             None => (Server { text: "nobody".into(), addr: None }, io::ErrorKind::NotFound.into()),
         };
         Err(DialError { server, source })
+    }
+
+    /// The brokers of the group.
+    pub fn servers(&self) -> &[Server] {
+        &self.settings.servers
+    }
+
+    /// Whether a broker takes connections now. The connection is closed at once; brokers hold that against nobody.
+    pub async fn probe(&self, server: &Server, patience: Duration) -> bool {
+        self.try_connect(server, patience.min(self.settings.connect_timeout)).await.is_ok()
+    }
+
+    async fn try_connect(&self, server: &Server, patience: Duration) -> io::Result<TcpStream> {
+        timeout(patience, self.connect(server)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn connect(&self, server: &Server) -> io::Result<TcpStream> {

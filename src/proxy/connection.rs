@@ -23,7 +23,7 @@ use tracing::warn;
 
 /// Serves one connection from accept to end.
 pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: SocketAddr) {
-    let _connected = proxy.metrics.connection();
+    let _connected = door.metrics().connection();
     let settings = door.settings();
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let connection = Connection { proxy, door, peer, settings: &settings };
@@ -83,8 +83,7 @@ impl Connection<'_> {
             return self.refuse(client, refusal, &name).await;
         }
         let routes = self.proxy.routes.load_full();
-        let unreachable = |server: &_| self.tell_unreachable(server);
-        let dialled = routes.choose(version).dial(unreachable).await;
+        let dialled = routes.choose(version).dial(|attempt| self.tell_attempt(attempt)).await;
         // A ban may have landed while we dialled. After this the broker knows the client.
         if let Some(refusal) = self.ask(&name) {
             return self.refuse(client, refusal, &name).await;
@@ -191,11 +190,11 @@ impl Connection<'_> {
     /// Relays until the session ends.
     async fn stay(&self, inside: Inside) {
         let Inside { client, broker, server, name, session } = inside;
-        let session_counted = self.proxy.metrics.session();
+        let _session = self.door.metrics().session();
+        let _server_session = self.proxy.metrics.servers.of(&server).session();
         let began = Instant::now();
         let mut watched = Watched::new(self, &name, &server, session);
         let end = relay(client, broker, &mut watched, self.settings.limits, &self.proxy.stop).await;
-        session_counted.ended(end.to_broker, end.to_client);
         let (session, stay) = watched.into_parts();
         self.log_end(&end, &name, &server, &session, began.elapsed());
         self.tell_ended(&end, &name, &server, &session, stay, began.elapsed());

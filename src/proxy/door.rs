@@ -2,6 +2,7 @@
 
 use super::{Proxy, connection};
 use crate::admission::detection::ZonePolicy;
+use crate::metrics::ListenerMetrics;
 use crate::net::listener::Listener;
 use crate::net::options::TcpOptions;
 use crate::net::relay::Limits;
@@ -19,6 +20,7 @@ pub struct Door {
     slots: Slots,
     /// As many as there are connections; the slots have one more, which waits for the next.
     live: Slots,
+    metrics: Arc<ListenerMetrics>,
 }
 
 /// What can be set for one listener.
@@ -52,10 +54,11 @@ pub enum OnBannedPeer {
 }
 
 impl Door {
-    /// A door with this name and these settings.
-    pub fn new(name: Arc<str>, settings: DoorSettings) -> Door {
+    /// A door with this name and these settings, which counts here.
+    pub fn new(name: Arc<str>, settings: DoorSettings, metrics: Arc<ListenerMetrics>) -> Door {
         let slots = Slots::new(settings.max_connections);
-        Door { name, settings: ArcSwap::from_pointee(settings), slots, live: Slots::new(usize::MAX) }
+        count_limit(&metrics, &settings);
+        Door { name, settings: ArcSwap::from_pointee(settings), slots, live: Slots::new(usize::MAX), metrics }
     }
 
     /// The listener's name.
@@ -68,6 +71,11 @@ impl Door {
         self.live.taken()
     }
 
+    /// What is counted for this listener.
+    pub(super) fn metrics(&self) -> &ListenerMetrics {
+        &self.metrics
+    }
+
     /// The settings that hold for a connection that begins now.
     pub fn settings(&self) -> Arc<DoorSettings> {
         self.settings.load_full()
@@ -76,6 +84,7 @@ impl Door {
     /// Changes the settings for connections to come. Those that live keep theirs.
     pub fn adjust(&self, settings: DoorSettings) {
         self.slots.resize(settings.max_connections);
+        count_limit(&self.metrics, &settings);
         self.settings.store(Arc::new(settings));
     }
 
@@ -125,4 +134,8 @@ impl Door {
             drop((slot, live));
         });
     }
+}
+
+fn count_limit(metrics: &ListenerMetrics, settings: &DoorSettings) {
+    metrics.max_connections.set(u64::try_from(settings.max_connections).unwrap_or(u64::MAX));
 }

@@ -14,11 +14,14 @@ impl Connection<'_> {
     /// One line for each client that was turned away by name or by address.
     pub(super) fn log_refused(&self, refusal: &Refusal, name: Option<&Name>) {
         let outcome = refusal.outcome();
-        self.proxy.metrics.count(outcome);
+        self.door.metrics().count(outcome);
         let ban = match refusal {
             Refusal::Banned(ban) => Some(ban),
             _ => None,
         };
+        if let Some(ban) = ban {
+            self.proxy.metrics.count_refused(ban.who.kind());
+        }
         let who = ban.map(|ban| ban.who.to_string());
         info!(
             listener = %self.door.name(),
@@ -38,7 +41,7 @@ impl Connection<'_> {
 
     /// One line for each connection that ended before it had a name.
     pub(super) fn log_no_connect(&self, failure: &NoConnect, outcome: Outcome) {
-        self.proxy.metrics.count(outcome);
+        self.door.metrics().count(outcome);
         let error = Chain(failure);
         match failure {
             NoConnect::Probe => {

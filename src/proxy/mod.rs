@@ -30,6 +30,8 @@ pub struct Proxy {
     pub answers: ArcSwap<Answers>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Raised when every listener accepts connections.
+    pub open: Stop,
     /// Raised when nobody is to be admitted any more.
     pub draining: Stop,
     /// Raised when those inside are to leave.

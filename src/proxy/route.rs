@@ -22,6 +22,11 @@ pub struct Route {
 }
 
 impl Routes {
+    /// All groups of brokers.
+    pub fn groups(&self) -> impl Iterator<Item = &Upstream> {
+        self.rules.iter().map(|route| &route.upstream).chain([&self.default])
+    }
+
     /// The brokers for a client of this version.
     pub fn choose(&self, version: Version) -> &Upstream {
         let rule = self.rules.iter().find(|route| route.versions.contains(&version));

@@ -7,7 +7,9 @@ use crate::admission::detection::{
     Answer, Arrival, Cause, Codes, End, Knock, NoConnect, Refused, Session, Stay, Visit, ZonePolicy,
 };
 use crate::admission::{Ban, Client};
+use crate::metrics::{ListenerMetrics, Reached};
 use crate::net::relay::{self, Watch};
+use crate::net::upstream::Attempt;
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connect::Violation;
 use crate::wire::mqtt::session;
@@ -28,6 +30,18 @@ impl Connection<'_> {
     /// The policy that holds now, not the one that held when the connection began.
     fn policy(&self) -> Arc<ZonePolicy> {
         Arc::clone(&self.door.settings().policy)
+    }
+
+    /// A broker was dialled for this client.
+    pub(super) fn tell_attempt(&self, attempt: &Attempt<'_>) {
+        let Attempt { server, took, is_connected } = *attempt;
+        let name = server.to_string();
+        let at_micros = self.proxy.bouncer.clock().moment().as_micros();
+        let reached = Reached { is_reachable: is_connected, at_micros };
+        self.proxy.metrics.servers.of(&name).dialled(took, reached);
+        if !is_connected {
+            self.tell_unreachable(&name);
+        }
     }
 
     pub(super) fn tell_unreachable(&self, server: &impl Display) {
@@ -160,6 +174,10 @@ impl<'a> Watched<'a> {
         (self.session, self.stay)
     }
 
+    fn metrics(&self) -> &ListenerMetrics {
+        self.connection.door.metrics()
+    }
+
     fn accepted(&self) -> Option<Stay> {
         let client = self.connection.client(self.name);
         let bouncer = &self.connection.proxy.bouncer;
@@ -176,10 +194,13 @@ impl<'a> Watched<'a> {
 
 impl Watch for Watched<'_> {
     fn see_client(&mut self, bytes: &[u8]) -> Result<(), Violation> {
-        self.session.from_client(bytes)
+        self.session.from_client(bytes)?;
+        self.metrics().bytes_to_broker.add(length(bytes));
+        Ok(())
     }
 
     fn see_broker(&mut self, bytes: &[u8]) {
+        self.metrics().bytes_to_client.add(length(bytes));
         self.session.from_broker(bytes);
         if !self.has_connack
             && let Some(code) = self.session.facts().connack
@@ -194,4 +215,8 @@ impl Watch for Watched<'_> {
     fn keep_alive(&self) -> u16 {
         self.session.keep_alive()
     }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

@@ -30,6 +30,7 @@ mod offence;
 mod reader;
 mod row;
 mod schema;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -40,6 +41,7 @@ pub use error::{ChangeError, OpenError, ReadError};
 pub use offence::{MAX_EVIDENCE, MAX_OFFENCES, Offence};
 pub use reader::{Filter, Reader};
 pub use row::BadRow;
+pub use tally::Work;
 
 use crate::admission::Who;
 use crate::bouncer::Bouncer;
@@ -51,6 +53,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use tally::Tally;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tracing::error;
@@ -64,6 +67,7 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     orders: mpsc::Sender<Order>,
     progress: Arc<AtomicU64>,
+    tally: Arc<Tally>,
     on_lift: OnLift,
     /// None where there is no file.
     path: Option<PathBuf>,
@@ -127,6 +131,7 @@ impl Store {
         // Tables that are not as we know them show here, not at the first change.
         Ledger::new(&conn, bouncer.is_some()).map_err(|error| schema::failed(path, "use", error))?;
         let (progress, on_lift) = (Arc::<AtomicU64>::default(), OnLift::default());
+        let tally = Arc::<Tally>::default();
         let file = lock.is_some().then(|| path.to_owned());
         let writer = Writer {
             path: path.into(),
@@ -134,6 +139,7 @@ impl Store {
             bouncer,
             crowd,
             progress: Arc::clone(&progress),
+            tally: Arc::clone(&tally),
             on_lift: on_lift.clone(),
             lock,
         };
@@ -142,7 +148,8 @@ impl Store {
             thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(waiting)).map_err(
                 |source| OpenError::Files { action: "start the writer of", path: path.into(), source },
             )?;
-        let shared = Shared { orders, progress, on_lift, path: file, writer: Mutex::new(Some(writer)) };
+        let shared =
+            Shared { orders, progress, tally, on_lift, path: file, writer: Mutex::new(Some(writer)) };
         Ok((Store(Arc::new(shared)), loaded))
     }
 
@@ -199,6 +206,11 @@ impl Store {
     /// The file; `None` for a store in memory.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
+    }
+
+    /// What it has done so far, and how large it is.
+    pub fn work(&self) -> Work {
+        self.0.tally.work(self.path())
     }
 
     /// How many rows the request in hand has written so far.

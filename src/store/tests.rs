@@ -28,7 +28,16 @@ impl Desk {
         let (orders, waiting) = mpsc::channel(64);
         let bouncer_too = Some(bouncer.clone());
         let (progress, on_lift, lock) = (Arc::default(), OnLift::default(), Some(lock));
-        let writer = Writer { path, conn, bouncer: bouncer_too, crowd, progress, on_lift, lock };
+        let writer = Writer {
+            path,
+            conn,
+            bouncer: bouncer_too,
+            crowd,
+            progress,
+            tally: Arc::default(),
+            on_lift,
+            lock,
+        };
         Desk { folder, bouncer, writer, orders, waiting }
     }
 

@@ -8,6 +8,7 @@ use super::ledger::{Done, Effect, Failure, Ledger};
 use super::lift::OnLift;
 use super::lock::Lock;
 use super::offence::{self, Offence};
+use super::tally::Tally;
 use crate::admission::{List, TooMany, Who};
 use crate::bouncer::Bouncer;
 use rusqlite::Connection;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 /// What the handles send.
@@ -44,6 +46,7 @@ pub(super) struct Writer {
     pub(super) bouncer: Option<Bouncer>,
     pub(super) crowd: Crowd,
     pub(super) progress: Arc<AtomicU64>,
+    pub(super) tally: Arc<Tally>,
     pub(super) on_lift: OnLift,
     /// Let go of last: when the connection is closed. None where there is no file.
     pub(super) lock: Option<Lock>,
@@ -52,12 +55,13 @@ pub(super) struct Writer {
 impl Writer {
     /// Serves until every handle is gone, or one of them says so.
     pub(super) fn run(self, orders: mpsc::Receiver<Order>) {
-        let Writer { path, conn, bouncer, crowd, progress, on_lift, lock } = self;
+        let Writer { path, conn, bouncer, crowd, progress, tally, on_lift, lock } = self;
         match Ledger::new(&conn, bouncer.is_some()) {
             Ok(ledger) => {
                 let is_failing = false;
                 let (path, conn) = (&path, &conn);
-                Desk { path, conn, ledger, bouncer, crowd, progress, on_lift, is_failing }.serve(orders);
+                Desk { path, conn, ledger, bouncer, crowd, progress, tally, on_lift, is_failing }
+                    .serve(orders);
             }
             // The file was opened with these very statements; somebody has changed its tables since.
             Err(error) => error!(file = %path.display(), %error, "the store cannot be written"),
@@ -78,6 +82,7 @@ struct Desk<'c> {
     bouncer: Option<Bouncer>,
     crowd: Crowd,
     progress: Arc<AtomicU64>,
+    tally: Arc<Tally>,
     on_lift: OnLift,
     /// The last transaction could not be written. Said once, not for each of them.
     is_failing: bool,
@@ -117,8 +122,12 @@ impl Desk<'_> {
         if is_large {
             self.tune("cache_size", LARGE_CACHE);
         }
+        let changes: Vec<usize> = requests.iter().map(Vec::len).collect();
+        let began = Instant::now();
         match self.write(requests) {
             Ok(outcomes) => {
+                let made = outcomes.iter().zip(changes).filter(|(outcome, _)| outcome.is_ok());
+                self.tally.committed(made.map(|(_, changes)| changes).sum(), began.elapsed());
                 if std::mem::take(&mut self.is_failing) {
                     info!(file = %self.path.display(), "the store can be written again");
                 }
@@ -196,6 +205,7 @@ impl Desk<'_> {
 
     /// Takes the transaction back and tells everybody in it.
     fn give_up(&mut self, replies: Vec<Reply>, error: rusqlite::Error) {
+        self.tally.failed();
         if !std::mem::replace(&mut self.is_failing, true) {
             error!(file = %self.path.display(), %error, "the store cannot be written");
         }

@@ -8,12 +8,14 @@
 //! host and port.
 
 mod back_off;
+mod current;
 mod receiver;
 mod secret;
 mod tally;
 mod url;
 mod worker;
 
+pub use current::Current;
 pub use secret::{Secret, SecretError};
 pub use tally::Counts;
 pub use url::{Url, UrlError};

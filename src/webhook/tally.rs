@@ -16,6 +16,18 @@ pub struct Counts {
     pub dropped: u64,
 }
 
+impl Counts {
+    /// The sum of both.
+    #[must_use]
+    pub fn and(self, other: Counts) -> Counts {
+        Counts {
+            delivered: self.delivered + other.delivered,
+            failed: self.failed + other.failed,
+            dropped: self.dropped + other.dropped,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     accepted: AtomicU64,

@@ -105,7 +105,7 @@ async fn a_flood_of_strangers_leaves_nothing_behind() {
         soon("a stranger is served", stranger).await.expect("no panic");
     }
     until("all have gone", || proxy.app.metrics().live_connections() == 0).await;
-    assert_eq!(proxy.app.metrics().connections.value(), 500);
+    assert_eq!(proxy.app.metrics().connections(), 500);
     let mut client = proxy.connect().await;
     client.send(&connect_v311("good")).await;
     broker.accept().await.receive(&connect_v311("good")).await;

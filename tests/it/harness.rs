@@ -74,7 +74,7 @@ impl Proxy {
     }
 
     pub(crate) fn count(&self, outcome: Outcome) -> u64 {
-        self.app.metrics().outcome(outcome).value()
+        self.app.metrics().outcome(outcome)
     }
 
     /// Waits until this many connections had this outcome.

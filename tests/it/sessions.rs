@@ -23,7 +23,7 @@ async fn a_half_closed_client_still_receives_and_its_broker_reads_the_end() {
     drop(inside);
     assert_eq!(client.rest().await, b"\x20\x03\x00\x00\x00");
     until("the session has ended", || proxy.app.metrics().live_sessions() == 0).await;
-    assert_eq!(proxy.app.metrics().bytes_to_client.value(), 5);
+    assert_eq!(proxy.app.metrics().bytes_to_client(), 5);
 }
 
 #[tokio::test]

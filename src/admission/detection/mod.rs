@@ -261,7 +261,8 @@ impl Detection {
         offences.into_iter().for_each(|offence| self.offences.record(offence));
     }
 
-    /// How many keys are held, and how many bytes their tables take.
+    /// How many keys are held, as each part of the tables counted them when it was tidied last, and how many bytes the
+    /// tables take. Walks over no keys.
     pub fn usage(&self) -> (usize, usize) {
         let tables = [self.known.usage(), self.windows.usage(), self.seen.usage(), self.marks.usage()];
         tables.iter().fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1))

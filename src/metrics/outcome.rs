@@ -1,0 +1,86 @@
+//! How a connection's way to the broker can end.
+
+use std::fmt;
+
+/// How a connection's way to the broker ended: each connection has exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was let in.
+    Admitted,
+    /// It closed without a byte: a health check.
+    Probe,
+    /// It closed in the middle of its CONNECT.
+    ClosedEarly,
+    /// It sent no CONNECT in time.
+    ConnectTimeout,
+    /// It is banned.
+    Banned,
+    /// No broker could be reached.
+    UpstreamUnavailable,
+    /// The door was about to close.
+    Draining,
+    /// It speaks an MQTT version that does not exist.
+    UnsupportedVersion,
+    /// It speaks no MQTT.
+    NotMqtt,
+    /// Its CONNECT breaks the format.
+    Malformed,
+    /// Its CONNECT says what it may not.
+    ProtocolError,
+    /// Its CONNECT is too large.
+    TooLarge,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 12] = [
+        Outcome::Admitted,
+        Outcome::Probe,
+        Outcome::ClosedEarly,
+        Outcome::ConnectTimeout,
+        Outcome::Banned,
+        Outcome::UpstreamUnavailable,
+        Outcome::Draining,
+        Outcome::UnsupportedVersion,
+        Outcome::NotMqtt,
+        Outcome::Malformed,
+        Outcome::ProtocolError,
+        Outcome::TooLarge,
+    ];
+
+    /// The outcome's name in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Admitted => "admitted",
+            Outcome::Probe => "probe",
+            Outcome::ClosedEarly => "closed_early",
+            Outcome::ConnectTimeout => "connect_timeout",
+            Outcome::Banned => "banned",
+            Outcome::UpstreamUnavailable => "upstream_unavailable",
+            Outcome::Draining => "draining",
+            Outcome::UnsupportedVersion => "unsupported_version",
+            Outcome::NotMqtt => "not_mqtt",
+            Outcome::Malformed => "malformed",
+            Outcome::ProtocolError => "protocol_error",
+            Outcome::TooLarge => "too_large",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_have_different_names() {
+        let names: std::collections::BTreeSet<_> =
+            Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
+        assert_eq!(names.len(), Outcome::ALL.len());
+    }
+}
