@@ -14,6 +14,7 @@
 //! | [`accounts`] | says who may use the API | nothing but its arguments |
 //! | [`store`] | keeps bans and accounts on disk | [`admission`] and [`bouncer`] |
 //! | [`metrics`] | every number that is counted | [`admission`] |
+//! | [`process`] | what the system knows of this process | nothing of ours |
 //! | [`webhook`] | tells an operator's URL of events | nothing of what it tells |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
@@ -43,6 +44,7 @@ pub mod exchange;
 pub mod findings;
 pub mod metrics;
 pub mod net;
+pub mod process;
 pub mod proxy;
 pub mod signal;
 pub mod store;

@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cleanup", &["admission"]),
     ("clock", &["admission"]),
     ("metrics", &["admission"]),
+    ("process", &[]),
     ("telemetry", &[]),
     ("signal", &[]),
     ("net", &["wire"]),
@@ -25,7 +26,24 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("webhook", &["net", "telemetry"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
     ("config", &["admin", "admission", "cleanup", "net", "proxy", "telemetry", "webhook", "wire"]),
-    ("admin", &["accounts", "admission", "bouncer", "exchange", "findings", "net", "store", "telemetry"]),
+    (
+        "admin",
+        &[
+            "accounts",
+            "admission",
+            "bouncer",
+            "cleanup",
+            "exchange",
+            "findings",
+            "metrics",
+            "net",
+            "process",
+            "proxy",
+            "store",
+            "telemetry",
+            "webhook",
+        ],
+    ),
     (
         "app",
         &[

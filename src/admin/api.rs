@@ -2,22 +2,31 @@
 
 use super::accounts::Accounts;
 use super::fault::Fault;
+use super::health::Watch;
+use super::openapi::{self, Head};
 use super::server::{Gate, Server};
 use super::settings::Limits;
 use super::socket::Socket;
 use super::steering::Steering;
-use super::{api_keys, auth, detections, explain, lists, login, node, users};
+use super::{api_keys, auth, detections, explain, lists, login, monitoring, node, stats, users};
+use crate::admission::Timestamp;
 use crate::bouncer::Bouncer;
+use crate::cleanup::CleanupSettings;
 use crate::findings::Findings;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
+use crate::proxy::Proxy;
 use crate::store::Store;
+use crate::telemetry::Telemetry;
+use crate::webhook;
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
@@ -26,6 +35,10 @@ use utoipa_axum::router::OpenApiRouter;
 /// What a running proxy is steered by.
 #[derive(Debug, Clone)]
 pub struct Admin {
+    /// `[node] name`.
+    pub node: Arc<str>,
+    /// When the process started.
+    pub started_at: Timestamp,
     /// The lists that are in force.
     pub bouncer: Bouncer,
     /// The bans and exemptions that were made at run time.
@@ -38,12 +51,17 @@ pub struct Admin {
     pub limits: Arc<ArcSwap<Limits>>,
     /// Asks the one who runs the process.
     pub steering: Steering,
+    /// The clients' side of it, and what is counted there.
+    pub proxy: Arc<Proxy>,
+    /// The log.
+    pub telemetry: Telemetry,
+    /// Who is told of events.
+    pub webhook: webhook::Current,
+    /// When ended bans are forgotten.
+    pub cleanup: watch::Receiver<CleanupSettings>,
+    /// Whether clients may be sent here.
+    pub readiness: Watch,
 }
-
-/// The head of the OpenAPI document; the calls are gathered from their handlers.
-#[derive(Debug, OpenApi)]
-#[openapi(info(title = "mqtt-bouncer", description = "Who may reach the broker, and who is there."))]
-struct Api;
 
 impl Admin {
     /// Serves callers of the socket until `stop` is raised, and those that are in by then to the end of their calls.
@@ -66,18 +84,32 @@ impl Admin {
         let wrong_method =
             Fault::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", &"this path has no such method");
         router
+            .merge(openapi::viewer())
             .fallback(async || Fault::not_found(&"there is no such call"))
             .method_not_allowed_fallback(async move || wrong_method)
             // Bodies are limited where callers are let in.
             .layer(DefaultBodyLimit::disable())
             .layer(from_fn_with_state(self.clone(), auth::admit))
+            // Outermost: whoever is turned away counts, too.
+            .layer(from_fn_with_state(self.clone(), count))
             .with_state(self)
     }
 }
 
+/// Counts a call by the route that answers it.
+async fn count(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    admin.proxy.metrics.api.count(method.as_str(), route.as_deref(), response.status().as_u16());
+    response
+}
+
 /// The calls, and the document that describes them.
 fn calls() -> OpenApiRouter<Admin> {
-    OpenApiRouter::with_openapi(Api::openapi())
+    OpenApiRouter::with_openapi(Head::openapi())
+        .merge(monitoring::calls())
+        .merge(stats::calls())
         .merge(explain::calls())
         .merge(detections::calls())
         .merge(lists::calls())
@@ -85,9 +117,10 @@ fn calls() -> OpenApiRouter<Admin> {
         .merge(users::calls())
         .merge(api_keys::calls())
         .merge(node::calls())
+        .merge(openapi::calls())
 }
 
 /// What the API can do, as OpenAPI has it.
 pub fn document() -> Document {
-    calls().into_openapi()
+    openapi::complete(calls().into_openapi())
 }

@@ -1,13 +1,14 @@
 //! Calls that say why a client is refused or let in.
 
 use super::api::Admin;
+use super::body::Json;
 use super::explanation::{self, Evidence, Explained};
+use super::extract::Query;
 use super::fault::{Fault, FaultBody};
 use crate::admission::Client;
 use crate::admission::detection::Detector;
 use crate::telemetry::Chain;
-use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ pub(super) fn calls() -> OpenApiRouter<Admin> {
 
 /// A client that is asked about.
 #[derive(Debug, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// Its client identifier; none is the empty one.
     #[serde(default)]
@@ -44,7 +46,10 @@ pub(super) struct Asked {
         (status = BAD_REQUEST, description = "no such client can be", body = FaultBody),
     )
 )]
-async fn explain_query(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Result<Json<Value>, Fault> {
+async fn explain_query(
+    State(admin): State<Admin>,
+    Query(asked): Query<Asked>,
+) -> Result<axum::Json<Value>, Fault> {
     explain(&admin, &asked).await
 }
 
@@ -57,13 +62,17 @@ async fn explain_query(State(admin): State<Admin>, Query(asked): Query<Asked>) -
     responses(
         (status = OK, description = "the verdict, and every rule about the client", body = Value),
         (status = BAD_REQUEST, description = "no such client can be", body = FaultBody),
+        (status = UNSUPPORTED_MEDIA_TYPE, description = "the body is not called application/json", body = FaultBody),
     )
 )]
-async fn explain_body(State(admin): State<Admin>, Json(asked): Json<Asked>) -> Result<Json<Value>, Fault> {
+async fn explain_body(
+    State(admin): State<Admin>,
+    Json(asked): Json<Asked>,
+) -> Result<axum::Json<Value>, Fault> {
     explain(&admin, &asked).await
 }
 
-async fn explain(admin: &Admin, asked: &Asked) -> Result<Json<Value>, Fault> {
+async fn explain(admin: &Admin, asked: &Asked) -> Result<axum::Json<Value>, Fault> {
     let client = Client::new(asked.peer, &asked.clientid, asked.username.as_deref());
     let explanation = admin.bouncer.explain(&client);
     let mut evidence = Vec::new();
@@ -72,5 +81,5 @@ async fn explain(admin: &Admin, asked: &Asked) -> Result<Json<Value>, Fault> {
         let offence = offence.map_err(|error| Fault::internal(&Chain(&error)))?;
         evidence.extend(offence.map(Evidence::from));
     }
-    Ok(Json(explanation::to_json(&Explained { explanation, evidence })))
+    Ok(axum::Json(explanation::to_json(&Explained { explanation, evidence })))
 }

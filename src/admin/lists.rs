@@ -1,6 +1,8 @@
 //! Calls that change the lists.
 
 use super::api::Admin;
+use super::body::Json;
+use super::extract::{Path, Query};
 use super::fault::{Fault, FaultBody};
 use crate::admission::detection::Detector;
 use crate::admission::{As, Ban, List, Timestamp, Who};
@@ -8,9 +10,8 @@ use crate::bouncer::Bouncer;
 use crate::exchange::{self, Format, ReadOptions};
 use crate::store::Change;
 use crate::telemetry::Shown;
-use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,7 @@ pub(super) struct Named {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct How {
     /// What happens to one that is there already.
     #[param(inline)]
@@ -82,7 +84,7 @@ async fn import(
     Path(list): Path<String>,
     Query(How { mode }): Query<How>,
     body: Body,
-) -> Result<Json<Changes>, Fault> {
+) -> Result<axum::Json<Changes>, Fault> {
     let list = list_named(&list)?;
     let now = admin.bouncer.clock().now();
     let bytes = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
@@ -101,7 +103,7 @@ async fn import(
     } else {
         info!(%list, added = done.added, changed = done.changed, "imported");
     }
-    Ok(Json(Changes { added: done.added, changed: done.changed }))
+    Ok(axum::Json(Changes { added: done.added, changed: done.changed }))
 }
 
 /// Whom an automatic ban names that this change takes the place of.
@@ -165,6 +167,7 @@ async fn remove_path(
         (status = NO_CONTENT, description = "lifted"),
         (status = BAD_REQUEST, description = "nothing has changed", body = FaultBody),
         (status = NOT_FOUND, description = "there is none", body = FaultBody),
+        (status = UNSUPPORTED_MEDIA_TYPE, description = "the body is not called application/json", body = FaultBody),
     )
 )]
 async fn remove_body(

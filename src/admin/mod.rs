@@ -15,6 +15,10 @@
 //! | `GET /api/v5/status`, `/config` | how the process is, and the config that runs | 200 |
 //! | `POST /api/v5/reload` | reads the config file again | 200; 400 with its mistakes |
 //!
+//! | `GET /api/v5/stats`, `GET /metrics` | tells all numbers, as JSON and for Prometheus | 200 |
+//! | `GET /livez`, `GET /readyz` | says whether the process runs, and whether clients may be sent there | 200; 503 with the reason |
+//! | `GET /api/v5/openapi.json`, `/api-docs/` | the document that describes all calls, and a viewer for it | 200 |
+//!
 //! What is answered with success is on disk and in force. An error has the form that EMQX gives it:
 //! `{"code": "BAD_REQUEST", "message": "…"}`.
 #![allow(unused_qualifications, reason = "of what utoipa's macros write")]
@@ -28,14 +32,20 @@ mod client;
 mod detections;
 mod explain;
 mod explanation;
+mod exposition;
+mod extract;
 mod fault;
+mod health;
 mod lists;
 mod login;
+mod monitoring;
 mod node;
+mod openapi;
 mod server;
 mod settings;
 mod socket;
 mod stalled;
+pub mod stats;
 mod steering;
 mod strangers;
 mod tls;
@@ -46,6 +56,7 @@ pub use api::{Admin, document};
 pub use api_keys::KeyBody;
 pub use client::{CallError, Caller, RemoteError};
 pub use explanation::{BadExplanation, Evidence, Explained};
+pub use health::Watch;
 pub use lists::{Changes, Mode};
 pub use server::{Gate, GateSettings};
 pub use settings::{Limits, ListenSettings, TlsFiles};

@@ -50,6 +50,19 @@ impl Keeping {
         Ok((Keeping { store, cleanup: settings, cleaning }, accounts))
     }
 
+    /// Keeps up with the bans that end, so that whoever asks how many there are does not wait.
+    pub(super) fn tick(&self, bouncer: &Bouncer) {
+        let ttl = self.cleanup.borrow().ttl;
+        for list in List::ALL {
+            bouncer.admission().list(list).statuses(bouncer.clock().now(), ttl);
+        }
+    }
+
+    /// When ended bans are forgotten, now and as it changes.
+    pub(super) fn cleanup(&self) -> watch::Receiver<CleanupSettings> {
+        self.cleanup.subscribe()
+    }
+
     /// The store.
     pub(super) fn store(&self) -> Store {
         self.store.clone()

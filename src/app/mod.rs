@@ -44,7 +44,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use steering::{Desk, Prepared};
+use steering::{Desk, Prepared, Watched};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
@@ -121,7 +121,15 @@ impl App {
         let (keeping, accounts) = Keeping::start(&app.config, &app.proxy.bouncer)?;
         let (bouncer, findings) = (app.proxy.bouncer.clone(), app.findings.clone());
         let kept = (keeping.store(), accounts);
-        app.desk = Some(Desk::start(&app.config, prepared, &bouncer, &findings, kept)?);
+        let watched = Watched {
+            started_at,
+            proxy: Arc::clone(&app.proxy),
+            findings: findings.clone(),
+            telemetry: app.telemetry.clone(),
+            webhook: webhook.clone(),
+            cleanup: keeping.cleanup(),
+        };
+        app.desk = Some(Desk::start(&app.config, prepared, watched, kept)?);
         app.enforcement = Some(Enforcement::start(bouncer, findings, keeping.store(), webhook));
         app.keeping = Some(keeping);
         app.compact();
@@ -184,6 +192,9 @@ impl App {
                 _ = housekeeping.tick() => {
                     self.compact();
                     self.proxy.bouncer.tick();
+                    if let Some(keeping) = &self.keeping {
+                        keeping.tick(&self.proxy.bouncer);
+                    }
                 }
             }
         }

@@ -4,15 +4,18 @@ use super::keeping::SOCKET_FILE;
 use crate::accounts::{self, ApiKey, FileError, FirstUser};
 use crate::admin::{
     Accounts, AccountsError, Admin, Ask, Gate, GateSettings, Limits, ListenSettings, Socket, SocketError,
-    Steering, TlsError,
+    Steering, TlsError, Watch,
 };
 use crate::admission::Timestamp;
-use crate::bouncer::Bouncer;
+use crate::cleanup::CleanupSettings;
 use crate::config::Config;
 use crate::findings::Findings;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
+use crate::proxy::Proxy;
 use crate::store::{self, Store};
+use crate::telemetry::Telemetry;
+use crate::webhook;
 use arc_swap::ArcSwap;
 use std::fs;
 use std::io;
@@ -21,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -34,6 +37,17 @@ pub(super) struct Desk {
     asks: mpsc::Receiver<Ask>,
     tasks: JoinSet<()>,
     stop: Stop,
+}
+
+/// What callers are told of.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) started_at: Timestamp,
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) findings: Findings,
+    pub(super) telemetry: Telemetry,
+    pub(super) webhook: webhook::Current,
+    pub(super) cleanup: watch::Receiver<CleanupSettings>,
 }
 
 /// A listener that is open, and what closes it.
@@ -170,14 +184,21 @@ impl Desk {
     pub(super) fn start(
         config: &Config,
         prepared: Prepared,
-        bouncer: &Bouncer,
-        findings: &Findings,
+        watched: Watched,
         (store, kept): (Store, store::Accounts),
     ) -> Result<Desk, AdminError> {
         let (steering, asks) = Steering::new();
+        let Watched { started_at, proxy, findings, telemetry, webhook, cleanup } = watched;
         let admin = Admin {
-            bouncer: bouncer.clone(),
-            findings: findings.clone(),
+            node: config.name.as_str().into(),
+            started_at,
+            bouncer: proxy.bouncer.clone(),
+            findings,
+            proxy,
+            telemetry,
+            webhook,
+            cleanup,
+            readiness: Watch::default(),
             accounts: Accounts::new(store.clone(), kept),
             limits: Arc::new(ArcSwap::from_pointee(prepared.limits.clone())),
             store,

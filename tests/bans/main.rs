@@ -6,5 +6,7 @@ mod commands;
 mod detection;
 mod exchange;
 mod harness;
+mod http;
 mod kill;
+mod monitoring;
 mod running;

@@ -1,0 +1,115 @@
+//! Whether clients may be sent to this proxy.
+//!
+//! Whether a broker can be reached is known from the last attempt to take a client there. Where that is long ago, the
+//! question itself makes one more attempt: a TCP connection that is closed at once.
+
+use crate::metrics::Reached;
+use crate::net::upstream::{Server, Upstream};
+use crate::proxy::Proxy;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use utoipa::ToSchema;
+
+/// Says whether clients may be sent here. Clones share what they ask of brokers.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    /// Held by the one who asks the brokers; others wait for what it learns.
+    asking: Arc<Mutex<()>>,
+}
+
+/// Whether clients may be sent here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readiness {
+    Ready,
+    NotReady(NotReady),
+}
+
+/// Why clients may not be sent here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NotReady {
+    Starting,
+    Draining,
+    NoUpstream,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NotReady::Starting => "not every listener accepts connections yet",
+            NotReady::Draining => "the proxy is draining and admits nobody any more",
+            NotReady::NoUpstream => "none of the brokers can be reached",
+        })
+    }
+}
+
+/// How long it is believed that a broker can be reached, and that it cannot.
+const BELIEVE_GOOD: Duration = Duration::from_secs(10);
+const BELIEVE_BAD: Duration = Duration::from_secs(1);
+
+/// How long a broker may take to answer the question.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Watch {
+    pub(super) async fn look(&self, proxy: &Proxy) -> Readiness {
+        let phase = || {
+            if proxy.draining.is_raised() {
+                Some(NotReady::Draining)
+            } else if proxy.open.is_raised() {
+                None
+            } else {
+                Some(NotReady::Starting)
+            }
+        };
+        if let Some(reason) = phase() {
+            return Readiness::NotReady(reason);
+        }
+        if is_any_known_to_be_reachable(proxy) {
+            return Readiness::Ready;
+        }
+        let _turn = self.asking.lock().await;
+        // Whoever had the turn before has asked for all.
+        if !is_any_known_to_be_reachable(proxy) {
+            ask_all(proxy).await;
+        }
+        match phase() {
+            Some(reason) => Readiness::NotReady(reason),
+            None if is_any_known_to_be_reachable(proxy) => Readiness::Ready,
+            None => Readiness::NotReady(NotReady::NoUpstream),
+        }
+    }
+}
+
+fn is_any_known_to_be_reachable(proxy: &Proxy) -> bool {
+    let routes = proxy.routes.load();
+    let mut servers = routes.groups().flat_map(Upstream::servers);
+    servers.any(|server| known(proxy, server) == Some(true))
+}
+
+/// Whether this broker can be reached, as far as that is known.
+fn known(proxy: &Proxy, server: &Server) -> Option<bool> {
+    let Reached { is_reachable, at_micros } = proxy.metrics.servers.of(&server.to_string()).latest()?;
+    let age = Duration::from_micros(now(proxy).saturating_sub(at_micros));
+    (age < if is_reachable { BELIEVE_GOOD } else { BELIEVE_BAD }).then_some(is_reachable)
+}
+
+fn now(proxy: &Proxy) -> u64 {
+    proxy.bouncer.clock().moment().as_micros()
+}
+
+/// Tries to reach every broker of which nothing is known.
+async fn ask_all(proxy: &Proxy) {
+    let routes = proxy.routes.load_full();
+    let servers = routes.groups().flat_map(|group| group.servers().iter().map(move |server| (group, server)));
+    let unknown = servers.filter(|(_, server)| known(proxy, server).is_none());
+    join_all(unknown.map(|(group, server)| ask(proxy, group, server))).await;
+}
+
+async fn ask(proxy: &Proxy, group: &Upstream, server: &Server) {
+    let is_reachable = group.probe(server, PATIENCE).await;
+    proxy.metrics.servers.of(&server.to_string()).tried(Reached { is_reachable, at_micros: now(proxy) });
+}

@@ -1,0 +1,182 @@
+//! Gathers the numbers from where they are counted.
+
+use super::shape::{
+    Checks, Detections, Listener, Log, Patterns, Process, Reloads, Requests, Server, State, Stats,
+    StatusCounts, Store, Tables, Webhook,
+};
+use crate::admin::Admin;
+use crate::admission::detection::Detector;
+use crate::admission::{As, Class, List, Timestamp};
+use crate::metrics::{Calls, ListenerMetrics, Outcome, ServerMetrics};
+use crate::net::upstream::Upstream;
+use crate::process::Usage;
+use crate::store::Work;
+use crate::webhook::Counts;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Stats {
+    /// The numbers now.
+    pub(in crate::admin) fn of(admin: &Admin) -> Stats {
+        let metrics = &admin.proxy.metrics;
+        let now = admin.bouncer.clock().now();
+        Stats {
+            node: admin.node.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: admin.started_at.to_string(),
+            started_at_seconds: seconds(admin.started_at),
+            uptime_seconds: seconds(now) - seconds(admin.started_at),
+            state: State::of(admin),
+            listeners: metrics
+                .listeners
+                .all()
+                .iter()
+                .map(|(name, one)| (name.to_string(), listener(one)))
+                .collect(),
+            refused: As::ALL.map(|kind| (kind.to_string(), metrics.refused(kind))).into(),
+            bans: statuses(admin, List::Bans, now),
+            exemptions: statuses(admin, List::Exemptions, now),
+            ban_patterns: patterns(admin, List::Bans),
+            exemption_patterns: patterns(admin, List::Exemptions),
+            checks: checks(admin),
+            detections: Detector::ALL
+                .map(|detector| (detector.to_string(), detections(admin, detector)))
+                .into(),
+            tables: tables(admin),
+            store: store(admin.store.work()),
+            webhook: webhook(admin.webhook.counts()),
+            log: Log { suppressed_lines: admin.telemetry.suppressed() },
+            upstream: upstream(admin),
+            reloads: reloads(admin),
+            requests: metrics.api.calls().into_iter().map(requests).collect(),
+            process: process(Usage::now()),
+        }
+    }
+}
+
+impl State {
+    pub(in crate::admin) fn of(admin: &Admin) -> State {
+        if admin.proxy.draining.is_raised() {
+            State::Draining
+        } else if admin.proxy.open.is_raised() {
+            State::Running
+        } else {
+            State::Starting
+        }
+    }
+}
+
+fn listener(listener: &ListenerMetrics) -> Listener {
+    let outcome = |outcome: Outcome| (outcome.to_string(), listener.outcome(outcome).value());
+    Listener {
+        connections: listener.connections.value(),
+        live_connections: listener.live_connections(),
+        max_connections: listener.max_connections.value(),
+        live_sessions: listener.live_sessions(),
+        outcomes: Outcome::ALL.map(outcome).into(),
+        bytes_to_broker: listener.bytes_to_broker.value(),
+        bytes_to_client: listener.bytes_to_client.value(),
+    }
+}
+
+fn statuses(admin: &Admin, list: List, now: Timestamp) -> BTreeMap<String, StatusCounts> {
+    let ttl = admin.cleanup.borrow().ttl;
+    let counted = admin.bouncer.admission().list(list).statuses(now, ttl);
+    let told = counted.map(|one| {
+        let counts = StatusCounts {
+            active: wide(one.active),
+            expired: wide(one.expired),
+            deleting_soon: wide(one.deleting_soon),
+        };
+        (one.kind.to_string(), counts)
+    });
+    told.into()
+}
+
+fn patterns(admin: &Admin, list: List) -> Patterns {
+    let list = admin.bouncer.admission().list(list);
+    let classes = Class::ALL.map(|class| (class.to_string(), wide(list.count_class(class))));
+    Patterns { classes: classes.into(), undecided: list.undecided() }
+}
+
+fn checks(admin: &Admin) -> Checks {
+    let checks = admin.bouncer.checks();
+    Checks { count: checks.count.value(), sampled: checks.sampled.measured().into() }
+}
+
+fn detections(admin: &Admin, detector: Detector) -> Detections {
+    let (bans, shadow) = admin.findings.count(detector);
+    Detections { bans, shadow }
+}
+
+fn tables(admin: &Admin) -> Tables {
+    let (keys, bytes) = admin.bouncer.detection_usage();
+    Tables {
+        keys: wide(keys),
+        bytes: wide(bytes),
+        automatic_ban_bytes: wide(admin.bouncer.automatic_bytes()),
+        lost: admin.bouncer.lost_findings(),
+    }
+}
+
+fn store(work: Work) -> Store {
+    let Work { commits, changes, errors, last_commit, file_bytes, wal_bytes } = work;
+    let last_commit_seconds = last_commit.as_secs_f64();
+    Store { commits, changes, errors, last_commit_seconds, file_bytes, wal_bytes }
+}
+
+fn webhook(counts: Counts) -> Webhook {
+    let Counts { delivered, failed, dropped } = counts;
+    Webhook { delivered, failed, dropped }
+}
+
+fn upstream(admin: &Admin) -> BTreeMap<String, Server> {
+    let routes = admin.proxy.routes.load();
+    let servers = routes.groups().flat_map(Upstream::servers);
+    let configured: BTreeSet<String> = servers.map(ToString::to_string).collect();
+    let registry = &admin.proxy.metrics.servers;
+    // One that nobody was taken to yet is there, too.
+    for name in &configured {
+        drop(registry.of(name));
+    }
+    let told = |server: &ServerMetrics, is_configured| Server {
+        is_configured,
+        is_reachable: server.latest().map(|latest| latest.is_reachable),
+        connected: server.connected.value(),
+        failed: server.failed.value(),
+        connecting: server.connecting.measured().into(),
+        live_sessions: server.live_sessions(),
+    };
+    let all = registry.all();
+    all.iter().map(|(name, one)| (name.to_string(), told(one, configured.contains(&**name)))).collect()
+}
+
+fn reloads(admin: &Admin) -> Reloads {
+    let reloads = &admin.proxy.metrics.reloads;
+    let last = i64::try_from(reloads.last_success_millis.value()).unwrap_or(0);
+    Reloads {
+        succeeded: reloads.succeeded.value(),
+        failed: reloads.failed.value(),
+        last_success_seconds: (last > 0).then(|| seconds(Timestamp::from_millis(last))),
+    }
+}
+
+fn requests(calls: Calls) -> Requests {
+    let Calls { method, route, class, count } = calls;
+    Requests { method: method.to_owned(), route, status: format!("{class}xx"), count }
+}
+
+fn process(usage: Usage) -> Process {
+    let Usage { cpu_seconds, resident_bytes, open_files, max_files, threads } = usage;
+    Process { cpu_seconds, resident_bytes, open_files, max_files, threads }
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    // Exact for the next quarter of a million years.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of our age fit in 53 bits")]
+    let millis = at.as_millis() as f64;
+    millis / 1000.0
+}
