@@ -106,3 +106,100 @@ fn help_and_version_speak() {
     }
     assert!(text(&["help", "serve"]).contains("SIGHUP"));
 }
+
+#[test]
+fn check_tells_programs_what_it_tells_people() {
+    let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).expect("JSON") };
+    let (code, stdout, _) = on_file(GOOD, "check", &["--json"]);
+    let told = json(&stdout);
+    assert_eq!(
+        (code, &told["ok"], &told["bans"], &told["expired_bans"]),
+        (Some(0), &true.into(), &2.into(), &1.into())
+    );
+    assert_eq!(told["bans_by_kind"]["clientid_re"], 1);
+    let (code, stdout, stderr) = on_file(&GOOD.replace("127.0.0.1:0", "localhost"), "check", &["--json"]);
+    let mistake = &json(&stdout)["mistakes"][0];
+    assert_eq!((code, stderr.as_str()), (Some(1), ""));
+    assert_eq!((&mistake["line"], &mistake["option"]), (&4.into(), &"listener[0].bind".into()));
+}
+
+#[test]
+fn explain_tells_programs_what_the_api_would_answer() {
+    let (code, stdout, _) = on_file(GOOD, "explain", &["--clientid", "bot-7", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(
+        (code, &told["verdict"], &told["ban"]["as"]),
+        (Some(2), &"refuse".into(), &"clientid_re".into())
+    );
+}
+
+/// `println!` panics when nobody reads on.
+#[test]
+fn no_command_minds_a_reader_that_has_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("test.toml");
+    fs::write(&file, format!("{GOOD}[node]\ndata_dir = \"data\"\n")).expect("written");
+    let path = file.to_str().expect("UTF-8");
+    let commands: &[&[&str]] = &[
+        &["check", "--config", path],
+        &["check", "--json", "--config", path],
+        &["explain", "--config", path],
+        &["explain", "--json", "--config", path],
+        &["bans", "list", "--config", path],
+        &["bans", "--json", "list", "--config", path],
+        &["bans", "add", "clientid", "x", "--config", path],
+        &["bans", "export", "--config", path],
+        &["bans", "remove", "clientid", "x", "--config", path],
+        &["bans", "clear", "--yes", "--config", path],
+        &["completions", "bash"],
+        &["man"],
+        &["--help"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_mqtt-bouncer"))
+            .args(*arguments)
+            .stdout(writer)
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .expect("the binary runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn every_shell_learns_every_command() {
+    let help = String::from_utf8(run(&["help"]).stdout).expect("text");
+    let commands: Vec<_> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() > 8, "{help}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = String::from_utf8(run(&["completions", shell]).stdout).expect("text");
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not know {command}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let page = String::from_utf8(run(&["man"]).stdout).expect("text");
+    assert!(page.contains(".TH mqtt-bouncer 1"), "{page}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("man1");
+    assert!(run(&["man", path.to_str().expect("UTF-8")]).status.success());
+    for page in ["mqtt-bouncer.1", "mqtt-bouncer-top.1", "mqtt-bouncer-bans.1", "mqtt-bouncer-bans-add.1"] {
+        let text = fs::read_to_string(path.join(page)).expect(page);
+        assert!(text.contains(".SH NAME"), "{page}: {text}");
+    }
+    assert_eq!(run(&["man", "/dev/null/x"]).status.code(), Some(1));
+}

@@ -43,6 +43,13 @@ impl BadExplanation {
     }
 }
 
+impl Explained {
+    /// As the API tells it.
+    pub fn to_json(&self) -> Value {
+        to_json(self)
+    }
+}
+
 pub(super) fn to_json(explained: &Explained) -> Value {
     let Explained { explanation, evidence } = explained;
     let evidence: Vec<Value> = evidence.iter().map(evidence_to_json).collect();

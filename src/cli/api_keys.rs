@@ -1,6 +1,7 @@
 //! `api-keys`: what scripts show to the API.
 
 use super::Outcome;
+use super::out::{done, fitted, say};
 use super::site::Site;
 use super::staff::Staff;
 use crate::accounts::Role;
@@ -17,6 +18,9 @@ use std::time::Duration;
 pub(super) struct ApiKeys {
     #[command(flatten)]
     site: Site,
+    /// Print results as JSON: one object a line, as the API gives it.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     action: Action,
 }
@@ -24,11 +28,7 @@ pub(super) struct ApiKeys {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Prints the keys, without their secrets.
-    List {
-        /// One JSON object a line, as the API gives it.
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Makes a key and prints KEY:SECRET. The secret is not shown again.
     Add {
         /// A letter, then letters, digits, "-" and "_".
@@ -45,9 +45,6 @@ enum Action {
         /// For people.
         #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
-        /// One JSON object, as the API gives it.
-        #[arg(long)]
-        json: bool,
     },
     /// Removes a key.
     Remove {
@@ -60,14 +57,12 @@ impl ApiKeys {
     pub(super) fn run(self) -> Outcome {
         let now = Clock::system().now();
         let staff = Staff::open(&self.site, now)?;
+        let json = self.json;
         match self.action {
-            Action::List { json } => {
+            Action::List => {
                 let mut out = io::BufWriter::new(io::stdout().lock());
                 if !json {
-                    writeln!(
-                        out,
-                        "NAME                 KEY              ROLE           OPENS UNTIL                DESCRIPTION"
-                    )?;
+                    writeln!(out, "{}", fitted(HEAD))?;
                 }
                 for key in staff.keys()? {
                     if json {
@@ -80,24 +75,28 @@ impl ApiKeys {
                         (true, false) => key.expired_at,
                     };
                     let (name, id, role) = (key.name, key.api_key, key.role);
-                    writeln!(out, "{name:<20} {id:<16} {role:<14} {until:<26} {}", Shown(&key.desc))?;
+                    let line = format!("{name:<20} {id:<16} {role:<14} {until:<26} {}", Shown(&key.desc));
+                    writeln!(out, "{}", fitted(&line))?;
                 }
                 out.flush()?;
             }
-            Action::Add { name, role, until, length, description, json } => {
+            Action::Add { name, role, until, length, description } => {
                 let expired_at = length.map_or(until, |length| Until::Moment(now.after(length)));
                 let key = staff.add_key(&name, role, expired_at, description)?;
                 if json {
-                    println!("{}", serde_json::to_string(&key)?);
+                    say(serde_json::to_string(&key)?)?;
                 } else {
-                    println!("{}:{}", key.api_key, key.api_secret.unwrap_or_default());
+                    say(format_args!("{}:{}", key.api_key, key.api_secret.unwrap_or_default()))?;
                 }
             }
             Action::Remove { name } => {
                 staff.remove_key(&name)?;
-                println!("removed");
+                done("removed", json)?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
+
+const HEAD: &str =
+    "NAME                 KEY              ROLE           OPENS UNTIL                DESCRIPTION";

@@ -1,6 +1,7 @@
 //! `explain`: would this client be let in, and why?
 
 use super::Outcome;
+use super::out::say;
 use super::show::{describe, describe_evidence};
 use super::site::{Site, runtime};
 use crate::admin::{CallError, Caller, Evidence, Explained};
@@ -30,6 +31,9 @@ pub(super) struct Explain {
     /// The address that the client comes from.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     peer: IpAddr,
+    /// One JSON object, as `GET /api/v5/explain` answers it.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Explain {
@@ -39,7 +43,11 @@ impl Explain {
             Some(caller) => runtime()?.block_on(caller.explain(&client))?,
             None => explain_here(&Config::load(&self.site.file.config)?, &client)?,
         };
-        print(&explained)?;
+        if self.json {
+            say(explained.to_json())?;
+        } else {
+            print(&explained)?;
+        }
         Ok(match explained.explanation.verdict {
             Verdict::Admit => ExitCode::SUCCESS,
             Verdict::Refuse(_) => ExitCode::from(2),

@@ -1,6 +1,7 @@
 //! `list` and `export`: what is there, for people and for programs.
 
 use super::Outcome;
+use super::out::{remark, width};
 use super::show::{HEAD, Row};
 use crate::admission::{As, Ban, List, Status, Terms, Timestamp};
 use crate::app::STORE_FILE;
@@ -23,9 +24,6 @@ pub(super) struct Listing {
     /// Only those with this status.
     #[arg(long)]
     status: Option<StatusName>,
-    /// One JSON object a line, as `export` writes it, with the status.
-    #[arg(long)]
-    json: bool,
     /// At most so many.
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
@@ -77,10 +75,11 @@ impl StatusName {
 }
 
 impl Listing {
-    pub(super) fn run(self, list: List, config: &Config, now: Timestamp) -> Outcome {
+    pub(super) fn run(self, list: List, config: &Config, now: Timestamp, json: bool) -> Outcome {
         let mut page = Page {
             out: BufWriter::new(io::stdout().lock()),
-            json: self.json,
+            json,
+            width: width(),
             status: self.status.map(StatusName::status),
             left: self.limit.unwrap_or(usize::MAX),
             now,
@@ -109,6 +108,8 @@ fn of_file(ban: &BanConfig, now: Timestamp) -> Ban {
 struct Page<W> {
     out: W,
     json: bool,
+    /// Of the terminal; a file gets everything.
+    width: Option<usize>,
     status: Option<Status>,
     left: usize,
     now: Timestamp,
@@ -117,7 +118,11 @@ struct Page<W> {
 
 impl<W: Write> Page<W> {
     fn head(&mut self) -> io::Result<()> {
-        if self.json { Ok(()) } else { writeln!(self.out, "{HEAD}") }
+        match self.width {
+            _ if self.json => Ok(()),
+            Some(width) => writeln!(self.out, "{}", Row::narrow_head(width)),
+            None => writeln!(self.out, "{HEAD}"),
+        }
     }
 
     fn show(&mut self, ban: &Ban) -> Result<(), Box<dyn Error>> {
@@ -128,6 +133,8 @@ impl<W: Write> Page<W> {
         self.left -= 1;
         if self.json {
             writeln!(self.out, "{}", with_status(ban, row.status)?)?;
+        } else if let Some(width) = self.width {
+            writeln!(self.out, "{}", row.narrow(width))?;
         } else {
             writeln!(self.out, "{row}")?;
         }
@@ -179,7 +186,7 @@ impl Export {
             done?
         };
         let note = if left_out > 0 { format!("; {left_out} left out") } else { String::new() };
-        eprintln!("exported {written}{note}");
+        remark(format_args!("exported {written}{note}"));
         Ok(ExitCode::SUCCESS)
     }
 

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::book::Book;
+use super::out::{remark, say};
 use super::site::Place;
 use crate::admin::Mode;
 use crate::admission::{As, Ban, BanList, List, MAX_WHO, Timestamp, Who};
@@ -11,6 +12,7 @@ use crate::exchange::{self, Format, ReadOptions};
 use crate::store::{Filter, ReadError, Reader};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fs::File;
@@ -85,10 +87,17 @@ impl Names {
 const MAX_MISTAKES: usize = 1000;
 
 impl Import {
-    pub(super) fn run(self, list: List, place: &Place, of_file: &[BanConfig], now: Timestamp) -> Outcome {
+    pub(super) fn run(
+        self,
+        list: List,
+        place: &Place,
+        of_file: &[BanConfig],
+        now: Timestamp,
+        json: bool,
+    ) -> Outcome {
         let Contents { bans, records, wrong } = self.read(now)?;
         if wrong > MAX_MISTAKES {
-            eprintln!("{}: and {} more", self.file.display(), wrong - MAX_MISTAKES);
+            remark(format_args!("{}: and {} more", self.file.display(), wrong - MAX_MISTAKES));
         }
         if wrong > 0 && !self.skip_wrong {
             return Err(format!(
@@ -114,7 +123,11 @@ impl Import {
             ("imported", done.added, done.changed)
         };
         let left_out = if wrong > 0 { format!("; {wrong} left out") } else { String::new() };
-        println!("{verb} {total}: {added} new, {changed} known{left_out}");
+        if json {
+            say(json!({ "added": added, "changed": changed, "left_out": wrong, "dry_run": self.dry_run }))?;
+        } else {
+            say(format_args!("{verb} {total}: {added} new, {changed} known{left_out}"))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -170,7 +183,7 @@ impl Import {
     fn report(&self, bar: &ProgressBar, wrong: &mut usize, problem: &str) {
         *wrong += 1;
         if *wrong <= MAX_MISTAKES {
-            bar.suspend(|| eprintln!("{}: {problem}", self.file.display()));
+            bar.suspend(|| remark(format_args!("{}: {problem}", self.file.display())));
         }
     }
 

@@ -4,12 +4,14 @@ use super::Outcome;
 use super::book::{Book, BookError};
 use super::export::{Export, Listing};
 use super::import::Import;
+use super::out::say;
 use super::site::{Place, Site};
 use crate::admin::Mode;
 use crate::admission::{As, Ban, List, Match, Terms, Timestamp, Until, Who, WhoError};
 use crate::clock::Clock;
 use crate::config::{BanConfig, Config, parse_duration};
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use std::time::Duration;
 pub(super) struct Lists {
     #[command(flatten)]
     site: Site,
+    /// Print results as JSON: one object a line.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     action: Action,
 }
@@ -114,33 +119,37 @@ impl std::fmt::Display for InFile {
 
 impl Lists {
     pub(super) fn run(self, list: List) -> Outcome {
-        let now = Clock::system().now();
+        let (now, json) = (Clock::system().now(), self.json);
         if let Some(caller) = self.site.elsewhere()? {
-            return self.action.run(list, &Place::Elsewhere(caller), None, now);
+            return self.action.run(list, &Place::Elsewhere(caller), None, now, json);
         }
         let config = Config::load(&self.site.file.config)?;
         if let Action::List(listing) = self.action {
             // Without a data directory there still is the file.
-            return listing.run(list, &config, now);
+            return listing.run(list, &config, now, json);
         }
         let folder = config.data_dir.clone().ok_or(CommandError::NoDataDir(self.site.file.config))?;
-        self.action.run(list, &Place::Folder(folder), Some(&config), now)
+        self.action.run(list, &Place::Folder(folder), Some(&config), now, json)
     }
 }
 
 impl Action {
     /// Without a config, the proxy is elsewhere.
-    fn run(self, list: List, place: &Place, config: Option<&Config>, now: Timestamp) -> Outcome {
+    fn run(self, list: List, place: &Place, config: Option<&Config>, now: Timestamp, json: bool) -> Outcome {
         let of_file = config.map_or(&[][..], |config| config.bans_of(list));
         match self {
             Action::List(_) => Err(place.folder("list").err().unwrap_or_default().into()),
             Action::Export(export) => export.run(list, place.folder("export")?),
-            Action::Import(import) => import.run(list, place, of_file, now),
-            Action::Add(add) => add.run(list, place, now),
-            Action::Remove(remove) => remove.run(list, place, of_file),
+            Action::Import(import) => import.run(list, place, of_file, now, json),
+            Action::Add(add) => add.run(list, place, now, json),
+            Action::Remove(remove) => remove.run(list, place, of_file, json),
             Action::Clear(_) => {
                 Book::open(place)?.clear(list)?;
-                println!("cleared; what the config file says still holds");
+                if json {
+                    say(json!({ "cleared": true }))?;
+                } else {
+                    say("cleared; what the config file says still holds")?;
+                }
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -148,7 +157,7 @@ impl Action {
 }
 
 impl Add {
-    fn run(self, list: List, place: &Place, now: Timestamp) -> Outcome {
+    fn run(self, list: List, place: &Place, now: Timestamp, json: bool) -> Outcome {
         let who = self.who.parse(self.matching)?;
         let until = self.length.map_or(self.until, |length| Until::Moment(now.after(length)));
         if !until.is_after(now) {
@@ -158,7 +167,11 @@ impl Add {
         let mode = if self.replace { Mode::Put } else { Mode::Add };
         let ban = Ban { who, terms };
         let done = Book::open(place)?.import(list, mode, vec![ban], now, |_| {}).map_err(explained)?;
-        println!("{}", if done.added > 0 { "added" } else { "changed" });
+        if json {
+            say(json!(done))?;
+        } else {
+            say(if done.added > 0 { "added" } else { "changed" })?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -169,11 +182,16 @@ fn explained(error: BookError) -> Box<dyn std::error::Error> {
 }
 
 impl Remove {
-    fn run(self, list: List, place: &Place, of_file: &[BanConfig]) -> Outcome {
+    fn run(self, list: List, place: &Place, of_file: &[BanConfig], json: bool) -> Outcome {
         let who = self.who.parse(None)?;
         let is_in_file = of_file.iter().any(|ban| ban.who == who);
         if Book::open(place)?.remove(list, &who)? {
-            println!("lifted{}", if is_in_file { "; the one in the config file still holds" } else { "" });
+            if json {
+                say(json!({ "lifted": true, "is_in_config_file": is_in_file }))?;
+            } else {
+                let note = if is_in_file { "; the one in the config file still holds" } else { "" };
+                say(format_args!("lifted{note}"))?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
         Err(CommandError::NotThere {

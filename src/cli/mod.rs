@@ -1,25 +1,27 @@
 //! The command line: reads it, runs what it asks for, says what went wrong.
 
-#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a command speaks to its user")]
-
 mod api_keys;
 mod book;
+mod completions;
 mod detections;
 mod explain;
 mod export;
 mod import;
 mod lists;
+mod out;
 mod serve;
 mod show;
 mod site;
 mod staff;
 mod status;
+mod top;
 mod users;
 
 use crate::admission::List;
 use crate::config::ConfigError;
 use crate::telemetry::Chain;
 use clap::{Args, Parser, Subcommand};
+use out::remark;
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
@@ -43,12 +45,12 @@ enum Command {
     /// SIGHUP reads the config file again; a file with mistakes changes nothing. SIGTERM and SIGINT admit nobody any
     /// more, let sessions go on for `[node] drain_timeout`, and stop; a second one stops at once. The log goes to
     /// standard error.
-    Serve(ConfigFile),
+    Serve(serve::Serve),
     /// Checks a config file and prints every mistake in it.
     ///
     /// Exits with 0 when the file can be used, else with 1 and one line per mistake:
     /// `FILE:LINE: OPTION: FOUND; EXPECTED`.
-    Check(ConfigFile),
+    Check(serve::Check),
     /// Says whether a client would be let in, and names every rule that is about it.
     ///
     /// Asks the running proxy; where none is running, the config file and the store. Exits with 0 when the client would
@@ -74,6 +76,18 @@ enum Command {
     Users(users::Users),
     /// Lists and changes the keys that scripts show to the API, of a running proxy or a stopped one.
     ApiKeys(api_keys::ApiKeys),
+    /// Shows what the running proxy is doing right now, refreshed each second; q ends it.
+    ///
+    /// Connections a second by outcome, sessions, bans by kind and how often they refuse somebody, brokers, detections,
+    /// and what the process uses. Where the output is no terminal it is printed once.
+    Top(top::Top),
+    /// Prints a script that makes a shell complete these commands.
+    ///
+    /// bash: `mqtt-bouncer completions bash > /etc/bash_completion.d/mqtt-bouncer`; zsh: into a folder of `$fpath`, as
+    /// `_mqtt-bouncer`; fish: `~/.config/fish/completions/mqtt-bouncer.fish`.
+    Completions(completions::Completions),
+    /// Writes the manual: the main page to standard output, or a page for every command into a folder.
+    Man(completions::Man),
 }
 
 #[derive(Debug, Args)]
@@ -95,8 +109,8 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 /// Runs the command that this process was started with.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve(file) => serve::serve(&file),
-        Command::Check(file) => serve::check(&file),
+        Command::Serve(command) => command.run(),
+        Command::Check(command) => command.run(),
         Command::Explain(client) => client.run(),
         Command::Detections(command) => command.run(),
         Command::Bans(command) => command.run(List::Bans),
@@ -105,19 +119,33 @@ pub fn main() -> ExitCode {
         Command::Reload(command) => command.run(),
         Command::Users(command) => command.run(),
         Command::ApiKeys(command) => command.run(),
+        Command::Top(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| report(&*error))
 }
 
 fn report(error: &(dyn Error + 'static)) -> ExitCode {
-    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+    if is_about_a_reader_that_has_gone(error) {
         // Whoever read our output has enough, as `head` has.
         return ExitCode::SUCCESS;
     }
     match error.downcast_ref() {
         // These lines have the form that editors jump to.
-        Some(mistakes @ ConfigError::Mistakes(_)) => eprintln!("{mistakes}"),
-        _ => eprintln!("mqtt-bouncer: {}", Chain(error)),
+        Some(mistakes @ ConfigError::Mistakes(_)) => remark(mistakes),
+        _ => remark(format_args!("mqtt-bouncer: {}", Chain(error))),
     }
     ExitCode::FAILURE
+}
+
+fn is_about_a_reader_that_has_gone(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -1,5 +1,6 @@
 //! Bans as lines for people.
 
+use super::out::{cell, cut};
 use crate::admission::{Ban, Match, Status, Timestamp};
 use crate::telemetry::Shown;
 use serde_json::Value;
@@ -71,7 +72,41 @@ impl Row<'_> {
     pub(super) fn new(ban: &Ban, now: Timestamp, ttl: Duration) -> Row<'_> {
         Row { ban, status: ban.terms.status(now, ttl) }
     }
+
+    /// The head of a table of [`narrow`](Row::narrow) rows.
+    pub(super) fn narrow_head(width: usize) -> String {
+        let [kind, status, until, by] = NARROW;
+        let columns = [("AS", kind), ("STATUS", status), ("UNTIL", until), ("BY", by)];
+        let cells: Vec<_> = columns.into_iter().map(|(name, columns)| cell(name, columns)).collect();
+        cut(&format!("{} WHO  (MATCH)  REASON", cells.join(" ")), width)
+    }
+
+    /// The row in so many columns of a terminal. What does not fit is cut; `--json` has all of it.
+    pub(super) fn narrow(&self, width: usize) -> String {
+        let Ban { who, terms } = self.ban;
+        let [kind, status, until, by] = NARROW;
+        let is = match self.status {
+            Status::Active => "active",
+            Status::Expired => "expired",
+            Status::DeletingSoon => "deleting",
+        };
+        // To the minute: "2030-01-01T00:00".
+        let end: String = terms.until.to_string().chars().take(until).collect();
+        let cells = [
+            cell(who.kind().as_str(), kind),
+            cell(is, status),
+            cell(&end, until),
+            cell(&Shown(&terms.by).to_string(), by),
+        ];
+        let matching = if who.matching() == Some(Match::Full) { "  (full)" } else { "" };
+        let reason =
+            if terms.reason.is_empty() { String::new() } else { format!("  {}", Shown(&terms.reason)) };
+        cut(&format!("{} {}{matching}{reason}", cells.join(" "), Shown(&who.to_string())), width)
+    }
 }
+
+/// The columns of a narrow table before WHO: half of an ordinary terminal.
+const NARROW: [usize; 4] = [12, 8, 16, 8];
 
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,5 +123,31 @@ impl fmt::Display for Row<'_> {
             write!(f, "  {}", Shown(&terms.reason))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::{As, Terms, Until, Who};
+
+    #[test]
+    fn a_row_fits_the_terminal_whatever_stands_in_it() {
+        let at = Timestamp::from_millis(1_900_000_000_000);
+        let terms = Terms {
+            by: "flapping detector".into(),
+            reason: "長い理由".repeat(30).as_str().into(),
+            at,
+            until: Until::Moment(at),
+        };
+        let who =
+            Who::new(As::ClientIdRe, &format!("^{}", "ö".repeat(500)), Some(Match::Full)).expect("a pattern");
+        let ban = Ban { who, terms };
+        for width in [1, 20, 80, 132] {
+            let row = Row::new(&ban, at, Duration::ZERO).narrow(width);
+            assert!(console::measure_text_width(&row) <= width, "{width}: {row}");
+        }
+        let row = Row::new(&ban, at, Duration::ZERO).narrow(80);
+        assert!(row.starts_with("clientid_re  deleting 2030-03-17T17:46 "), "{row}");
     }
 }

@@ -1,6 +1,7 @@
 //! `status` and `reload`: the running proxy itself.
 
 use super::Outcome;
+use super::out::{remark, say};
 use super::site::{Site, runtime};
 use crate::admin::{CallError, NotReloaded, Status};
 use clap::Args;
@@ -31,9 +32,9 @@ impl StatusCommand {
         let caller = self.site.caller()?;
         let status = runtime()?.block_on(caller.status())?;
         if self.json {
-            println!("{}", serde_json::to_string(&status)?);
+            say(serde_json::to_string(&status)?)?;
         } else {
-            print!("{}", shown(&status));
+            say(shown(&status).trim_end())?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -98,30 +99,32 @@ impl Reload {
         let caller = self.site.caller()?;
         let done = match runtime()?.block_on(caller.reload()) {
             Err(CallError::NotReloaded(why)) if self.json => {
-                println!("{}", serde_json::to_string(&why)?);
+                say(serde_json::to_string(&why)?)?;
                 return Ok(ExitCode::FAILURE);
             }
             Err(CallError::NotReloaded(NotReloaded { message, mistakes })) => {
                 // These lines have the form that editors jump to.
                 for mistake in &mistakes {
-                    eprintln!("{mistake}");
+                    remark(mistake);
                 }
                 return Err(message.into());
             }
             outcome => outcome?,
         };
         if self.json {
-            println!("{}", serde_json::to_string(&done)?);
+            say(serde_json::to_string(&done)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         for change in &done.changes {
-            println!("{change}");
+            say(change)?;
         }
         for option in &done.after_restart {
-            println!("{option}: takes effect at the next start");
+            say(format_args!("{option}: takes effect at the next start"))?;
         }
         let (options, put, removed) = (done.changes.len(), done.put, done.removed);
-        println!("reloaded: {options} options changed, {put} bans and exemptions put, {removed} removed");
+        say(format_args!(
+            "reloaded: {options} options changed, {put} bans and exemptions put, {removed} removed"
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

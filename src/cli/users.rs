@@ -1,6 +1,7 @@
 //! `users`: who may log in to the API.
 
 use super::Outcome;
+use super::out::{done, fitted};
 use super::site::Site;
 use super::staff::Staff;
 use crate::accounts::{Password, Role};
@@ -16,6 +17,9 @@ use std::process::{Command, ExitCode, Stdio};
 pub(super) struct Users {
     #[command(flatten)]
     site: Site,
+    /// Print results as JSON: one object a line, as the API gives it.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     action: Action,
 }
@@ -23,11 +27,7 @@ pub(super) struct Users {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Prints the users.
-    List {
-        /// One JSON object a line, as the API gives it.
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Makes a user. The password is asked for, or read from standard input.
     Add {
         /// 1 to 64 letters, digits, "-", "_", "." and "@".
@@ -72,21 +72,21 @@ struct PasswordFile {
 impl Users {
     pub(super) fn run(self) -> Outcome {
         let open = || Staff::open(&self.site, Clock::system().now());
+        let json = self.json;
         match self.action {
-            Action::List { json } => {
+            Action::List => {
                 let mut out = io::BufWriter::new(io::stdout().lock());
                 if !json {
-                    writeln!(
-                        out,
-                        "USER                 ROLE           MADE                       DESCRIPTION"
-                    )?;
+                    let head = "USER                 ROLE           MADE                       DESCRIPTION";
+                    writeln!(out, "{}", fitted(head))?;
                 }
                 for user in open()?.users()? {
                     if json {
                         writeln!(out, "{}", serde_json::to_string(&user)?)?;
                     } else {
                         let (name, role, made) = (user.username, user.role, user.created_at);
-                        writeln!(out, "{name:<20} {role:<14} {made:<26} {}", Shown(&user.description))?;
+                        let line = format!("{name:<20} {role:<14} {made:<26} {}", Shown(&user.description));
+                        writeln!(out, "{}", fitted(&line))?;
                     }
                 }
                 out.flush()?;
@@ -95,20 +95,20 @@ impl Users {
                 // Nobody is asked for a password in vain.
                 let staff = open()?;
                 staff.add_user(&name, &password.read()?, role, description)?;
-                println!("added");
+                done("added", json)?;
             }
             Action::Passwd { name, password } => {
                 let staff = open()?;
                 staff.change_password(&name, &password.read()?)?;
-                println!("changed");
+                done("changed", json)?;
             }
             Action::Role { name, role } => {
                 open()?.change_role(&name, role)?;
-                println!("changed");
+                done("changed", json)?;
             }
             Action::Remove { name } => {
                 open()?.remove_user(&name)?;
-                println!("removed");
+                done("removed", json)?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -142,9 +142,10 @@ fn of_stdin() -> io::Result<String> {
 fn of_terminal() -> Result<String, Box<dyn Error>> {
     let _silence = Silence::new()?;
     let ask = |prompt: &str| {
-        eprint!("{prompt}");
+        let mut screen = io::stderr().lock();
+        let _ = write!(screen, "{prompt}").and_then(|()| screen.flush());
         let answer = of_stdin();
-        eprintln!();
+        let _ = writeln!(screen);
         answer
     };
     let password = ask("Password: ")?;

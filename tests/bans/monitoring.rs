@@ -269,3 +269,37 @@ fn the_viewer_asks_no_other_host_for_anything() {
     let addresses = style.split("://").skip(1);
     assert!(addresses.into_iter().all(|address| address.starts_with("www.w3.org/2000/svg")));
 }
+
+#[test]
+fn top_prints_what_happens_once_for_people_and_for_programs() {
+    let site = Site::new("");
+    let proxy = site.serve();
+    assert_eq!(proxy.knock("sensor"), UNAVAILABLE);
+    let screen = site.succeed(&["top", "--once", "--interval", "100ms"]);
+    let lines: Vec<_> = screen.lines().collect();
+    assert!(lines[0].starts_with("mqtt-bouncer ") && lines[0].contains("running"), "{screen}");
+    assert!(screen.contains("upstream_unavailable") && screen.contains("127.0.0.1:1 "), "{screen}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{screen}");
+    let stats: serde_json::Value =
+        serde_json::from_str(&site.succeed(&["top", "--once", "--json"])).expect("JSON");
+    assert_eq!(stats["listeners"]["mqtt"]["outcomes"]["upstream_unavailable"], 1);
+    drop(proxy);
+    assert!(site.fail(&["top", "--once"]).contains("cannot reach the running proxy"));
+}
+
+#[test]
+fn changes_are_told_to_programs_as_json() {
+    let site = Site::new("");
+    let _proxy = site.serve();
+    for (arguments, expected) in [
+        (&["bans", "add", "clientid", "a", "--json"][..], r#"{"added":1,"changed":0}"#),
+        (&["bans", "remove", "clientid", "a", "--json"], r#"{"is_in_config_file":false,"lifted":true}"#),
+        (&["bans", "clear", "--yes", "--json"], r#"{"cleared":true}"#),
+        (
+            &["bans", "import", &site.write("list.txt", "x\ny\n"), "--json"],
+            r#"{"added":2,"changed":0,"dry_run":false,"left_out":0}"#,
+        ),
+    ] {
+        assert_eq!(site.succeed(arguments).trim(), expected, "{arguments:?}");
+    }
+}

@@ -9,6 +9,7 @@ use crate::admin::explain::Asked;
 use crate::admin::explanation::{self, BadExplanation, Explained};
 use crate::admin::fault::FaultBody;
 use crate::admin::lists::{Changes, Mode, Named, path_name};
+use crate::admin::stats::Stats;
 use crate::admin::steering::NotReloaded;
 use crate::admission::{Ban, Client, List, Who};
 use crate::exchange::{Format, Writer};
@@ -108,6 +109,12 @@ impl Caller {
         let answer = self.call(Method::GET, "detections", empty()).await?;
         let answer: Value = serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error))?;
         Ok(answer.get("data").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    /// All numbers now.
+    pub async fn stats(&self) -> Result<Stats, CallError> {
+        let answer = self.call(Method::GET, "stats", Empty::new().boxed_unsync()).await?;
+        serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error).into())
     }
 
     /// Takes in all of these or none; `seen` is told how many have been sent.

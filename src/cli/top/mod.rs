@@ -1,0 +1,114 @@
+//! `top`: what the running proxy is doing right now.
+
+mod numbers;
+mod screen;
+mod terminal;
+
+use super::Outcome;
+use super::out::say;
+use super::site::Site;
+use crate::admin::Caller;
+use crate::admin::stats::Stats;
+use crate::config::parse_duration;
+use crate::telemetry::Chain;
+use clap::Args;
+use screen::{Size, View};
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+use terminal::{Asked, Terminal};
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, sleep, timeout};
+
+#[derive(Debug, Args)]
+pub(super) struct Top {
+    #[command(flatten)]
+    site: Site,
+    /// Print it once, over one interval, and end.
+    #[arg(long)]
+    once: bool,
+    /// Print the numbers as one JSON object a line, as `GET /api/v5/stats` has them.
+    #[arg(long)]
+    json: bool,
+    /// How often it is refreshed, e.g. 500ms, 5s.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    interval: Duration,
+}
+
+/// No proxy needs longer to say how it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who asks more often sees nothing.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+impl Top {
+    pub(super) fn run(self) -> Outcome {
+        let caller = self.site.caller()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let interval = self.interval.max(SHORTEST);
+        if self.json {
+            print_objects(&runtime, &caller, interval, self.once)
+        } else if self.once || !console::user_attended() {
+            print_once(&runtime, &caller, interval)
+        } else {
+            watch(&runtime, &caller, interval)
+        }
+    }
+}
+
+fn print_objects(runtime: &Runtime, caller: &Caller, interval: Duration, once: bool) -> Outcome {
+    loop {
+        say(serde_json::to_string(&runtime.block_on(caller.stats())?)?)?;
+        if once {
+            return Ok(ExitCode::SUCCESS);
+        }
+        runtime.block_on(async { sleep(interval).await });
+    }
+}
+
+fn print_once(runtime: &Runtime, caller: &Caller, interval: Duration) -> Outcome {
+    let before = runtime.block_on(caller.stats())?;
+    runtime.block_on(async { sleep(interval).await });
+    let now = runtime.block_on(caller.stats())?;
+    let size = Size { width: super::out::width().unwrap_or(80), height: usize::MAX };
+    for line in (View { before: Some(&before), now: &now, trouble: None }).lines(size) {
+        say(line)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows it until somebody has seen enough.
+fn watch(runtime: &Runtime, caller: &Caller, interval: Duration) -> Outcome {
+    // One that cannot be reached at all is no reason to take the screen.
+    let mut now = runtime.block_on(caller.stats())?;
+    let mut before: Option<Stats> = None;
+    let mut trouble = None;
+    let mut terminal = Terminal::take(runtime)?;
+    loop {
+        let due = runtime.block_on(async { Instant::now() }) + interval;
+        loop {
+            let view = View { before: before.as_ref(), now: &now, trouble: trouble.as_deref() };
+            terminal.show(&view)?;
+            match terminal.wait(runtime, due)? {
+                Asked::End => return Ok(ExitCode::SUCCESS),
+                Asked::Redraw => {}
+                Asked::Nothing => break,
+            }
+        }
+        match runtime.block_on(ask(caller)) {
+            Ok(stats) => {
+                before = Some(std::mem::replace(&mut now, stats));
+                trouble = None;
+            }
+            Err(error) => trouble = Some(error),
+        }
+    }
+}
+
+async fn ask(caller: &Caller) -> Result<Stats, String> {
+    match timeout(PATIENCE, caller.stats()).await {
+        Ok(Ok(stats)) => Ok(stats),
+        Ok(Err(error)) => Err(Chain(&error).to_string()),
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).to_string()),
+    }
+}
