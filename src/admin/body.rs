@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::settings::Limits;
+use super::strict;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -79,6 +80,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if !is_json && !bytes.is_empty() {
             let message = "content-type:application/json Required";
             return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", &message));
+        }
+        let is_list = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        if is_list && strict::is_object::<T>() {
+            return Err(Fault::bad_request(&"the body is not as expected: it is a list; expected an object"));
         }
         let wrong =
             |error: serde_json::Error| Fault::bad_request(&format!("the body is not as expected: {error}"));

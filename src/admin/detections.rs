@@ -1,6 +1,7 @@
 //! Calls that tell what detection has found.
 
 use super::api::Admin;
+use super::schema::Findings;
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ pub(super) fn calls() -> OpenApiRouter<Admin> {
     get,
     path = "/api/v5/detections",
     tag = "detections",
-    responses((status = OK, description = "`{\"data\": […]}`", body = Value))
+    responses((status = OK, description = "what was found, at most a thousand", body = Findings))
 )]
 async fn detections(State(admin): State<Admin>) -> Json<Value> {
     Json(json!({ "data": admin.findings.latest() }))

@@ -5,6 +5,7 @@ use super::body::Json;
 use super::explanation::{self, Evidence, Explained};
 use super::extract::Query;
 use super::fault::{Fault, FaultBody};
+use super::schema::Explanation;
 use crate::admission::Client;
 use crate::admission::detection::Detector;
 use crate::telemetry::Chain;
@@ -42,7 +43,7 @@ pub(super) struct Asked {
     tag = "explain",
     params(Asked),
     responses(
-        (status = OK, description = "the verdict, and every rule about the client", body = Value),
+        (status = OK, description = "the verdict, and every rule about the client", body = Explanation),
         (status = BAD_REQUEST, description = "no such client can be", body = FaultBody),
     )
 )]
@@ -60,9 +61,8 @@ async fn explain_query(
     tag = "explain",
     request_body = Asked,
     responses(
-        (status = OK, description = "the verdict, and every rule about the client", body = Value),
+        (status = OK, description = "the verdict, and every rule about the client", body = Explanation),
         (status = BAD_REQUEST, description = "no such client can be", body = FaultBody),
-        (status = UNSUPPORTED_MEDIA_TYPE, description = "the body is not called application/json", body = FaultBody),
     )
 )]
 async fn explain_body(

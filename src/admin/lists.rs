@@ -167,7 +167,6 @@ async fn remove_path(
         (status = NO_CONTENT, description = "lifted"),
         (status = BAD_REQUEST, description = "nothing has changed", body = FaultBody),
         (status = NOT_FOUND, description = "there is none", body = FaultBody),
-        (status = UNSUPPORTED_MEDIA_TYPE, description = "the body is not called application/json", body = FaultBody),
     )
 )]
 async fn remove_body(

@@ -41,6 +41,7 @@ mod login;
 mod monitoring;
 mod node;
 mod openapi;
+mod schema;
 mod server;
 mod settings;
 mod socket;
@@ -48,6 +49,7 @@ mod stalled;
 pub mod stats;
 mod steering;
 mod strangers;
+mod strict;
 mod tls;
 mod users;
 

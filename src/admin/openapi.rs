@@ -63,6 +63,12 @@ pub(super) fn complete(mut document: Document) -> Document {
                     "a viewer may look, and another site may not make a browser send this",
                 );
             }
+            if operation.parameters.is_some() {
+                answer(operation, "400", "the path or the query is no text, or not as described");
+            }
+            if takes_json(operation) {
+                answer(operation, "415", "the body is not called application/json");
+            }
             if operation.request_body.is_some() {
                 answer(operation, "408", "the body did not come in time");
                 answer(operation, "413", "the body is too large");
@@ -82,6 +88,10 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation
         .into_iter()
         .chain(changing)
         .filter_map(|(changes, operation)| Some((changes, operation.as_mut()?)))
+}
+
+fn takes_json(operation: &Operation) -> bool {
+    matches!(&operation.request_body, Some(RefOr::T(body)) if body.content.contains_key("application/json"))
 }
 
 /// Says that a call wants credentials.

@@ -1,6 +1,6 @@
 //! The real binary between real clients and a real broker: what operators run, as they run it.
 //!
-//! `tests/run` installs what these tests need: mosquitto with its clients, Python with paho-mqtt, Node.js with MQTT.js.
+//! `tests/run` installs what these tests need: mosquitto with its clients, Python with paho-mqtt and schemathesis, Node.js with MQTT.js.
 //! A test that misses one of them fails and says so.
 
 #![allow(
@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and real processes are watched in real time"
 )]
 
+mod api;
 mod broker_restart;
 mod detection;
 mod drain;

@@ -71,7 +71,7 @@ fn assert_indistinguishable(suite: impl Fn(SocketAddr) -> Command) {
 }
 
 /// What a suite tells, if it is content.
-fn transcript(suite: &mut Command) -> String {
+pub(crate) fn transcript(suite: &mut Command) -> String {
     let output = suite.output().unwrap_or_else(|error| panic!("{suite:?}: {error}; tests/run installs it"));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -109,7 +109,7 @@ fn at_port(mut suite: Command, addr: SocketAddr) -> Command {
     suite
 }
 
-fn python(script: &str) -> Command {
+pub(crate) fn python(script: &str) -> Command {
     let python = env::var_os("PYTHON").map_or_else(|| folder().join(".venv/bin/python"), PathBuf::from);
     let mut command = Command::new(python);
     command.arg(folder().join(script));

@@ -1,0 +1,199 @@
+"""Drives every operation of the OpenAPI document against a running proxy, each with what it has to answer.
+
+An operation of the document that nothing here exercises fails the run, and so does an answer whose status the document
+does not declare for it.
+
+usage: api.py --socket PATH
+"""
+
+import argparse
+import http.client
+import json
+import re
+import socket
+from urllib.parse import quote
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=30)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Api:
+    def __init__(self, path):
+        self.path = path
+        self.document = None
+        self.document = self.call("GET", "/api/v5/openapi.json", 200)
+        self.done = set()
+
+    def call(self, method, path, expected, body=None, kind="application/json", accept=None, token=None):
+        """Makes a call that has to be answered with this status; returns the body, JSON as what it is."""
+        headers = {} if accept is None else {"accept": accept}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        data = None
+        if body is not None:
+            data = body if isinstance(body, (bytes, str)) else json.dumps(body)
+            headers["content-type"] = kind
+        connection = Connection(self.path)
+        try:
+            connection.request(method, path, body=data, headers=headers)
+        except BrokenPipeError:
+            # It has answered before it had all of the body, and does not want the rest.
+            pass
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        assert answer.status == expected, f"{method} {path}: {answer.status}, not {expected}: {text}"
+        if self.document:
+            self.note(method, path, str(answer.status))
+        is_json = (answer.getheader("content-type") or "").startswith("application/json")
+        told = json.loads(text) if is_json and text else text
+        if answer.status >= 400 and path not in ("/readyz",):
+            assert set(told) >= {"code", "message"} and told["message"], f"{method} {path}: {told}"
+        return told
+
+    def note(self, method, path, status):
+        """Remembers that the operation was exercised, and holds its answer to the document."""
+        template = self.template(method.lower(), path.split("?")[0])
+        if template is None:
+            return
+        operation = self.document["paths"][template][method.lower()]
+        assert status in operation["responses"], f"{method} {template} answers {status}, and does not say so"
+        self.done.add((method.lower(), template))
+
+    def template(self, method, path):
+        """The path of the document that this one is; one without parameters comes first."""
+        fits = [
+            template
+            for template, item in self.document["paths"].items()
+            if method in item and re.fullmatch(re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(template)), path)
+        ]
+        return min(fits, key=lambda template: template.count("{"), default=None)
+
+    def missing(self):
+        methods = {"get", "head", "options", "trace", "put", "post", "delete", "patch"}
+        all_operations = {
+            (method, path) for path, item in self.document["paths"].items() for method in item if method in methods
+        }
+        return sorted(f"{method.upper()} {path}" for method, path in all_operations - self.done)
+
+
+def monitoring(api):
+    assert api.call("GET", "/livez", 200) == {"status": "ok"}
+    assert api.call("GET", "/readyz", 200) == {"status": "ok"}
+    assert api.call("GET", "/metrics", 200).endswith("# EOF\n")
+    assert "# EOF" not in api.call("GET", "/metrics", 200, accept="text/plain")
+    stats = api.call("GET", "/api/v5/stats", 200)
+    assert stats["state"] == "running" and stats["listeners"]["mqtt"]["max_connections"] > 0
+    assert api.call("GET", "/api/v5/openapi.json", 200)["openapi"].startswith("3.1")
+    assert "swagger-ui" in api.call("GET", "/api-docs/", 200)
+    api.call("POST", "/livez", 405)
+    api.call("GET", "/nothing", 404)
+
+
+def node(api):
+    status = api.call("GET", "/api/v5/status", 200)
+    assert status["draining"] is False and status["listeners"][0]["name"] == "mqtt", status
+    config = api.call("GET", "/api/v5/config", 200)
+    assert config["options"]["listener.mqtt.bind"]["source"] == "file", config
+    assert api.call("POST", "/api/v5/reload", 200)["changes"] == []
+
+
+def accounts(api):
+    user = {"username": "driver", "password": "a long password", "role": "viewer"}
+    assert api.call("POST", "/api/v5/users", 200, user)["role"] == "viewer"
+    assert api.call("POST", "/api/v5/users", 400, user)["code"] == "ALREADY_EXISTS"
+    api.call("POST", "/api/v5/users", 415, "{}", "text/plain")
+    assert "driver" in [one["username"] for one in api.call("GET", "/api/v5/users", 200)]
+    assert api.call("PUT", "/api/v5/users/driver", 200, {"role": "administrator"})["role"] == "administrator"
+    api.call("PUT", "/api/v5/users/driver", 400, ["viewer", None])
+    api.call("PUT", "/api/v5/users/nobody", 404, {"role": "viewer"})
+    api.call("POST", "/api/v5/users/driver/change_pwd", 204, {"new_pwd": "another password"})
+    api.call("POST", "/api/v5/users/nobody/change_pwd", 404, {"new_pwd": "another password"})
+    login = {"username": "driver", "password": "another password"}
+    token = api.call("POST", "/api/v5/login", 200, login)["token"]
+    api.call("POST", "/api/v5/login", 401, {"username": "driver", "password": "a long password"})
+    api.call("POST", "/api/v5/login", 400, {"username": "driver"})
+    api.call("POST", "/api/v5/logout", 204, token=token)
+    api.call("DELETE", "/api/v5/users/nobody", 404)
+
+    key = api.call("POST", "/api/v5/api_key", 200, {"name": "driver", "role": "viewer"})
+    assert key["api_secret"], key
+    assert api.call("POST", "/api/v5/api_key", 400, {"name": "driver"})["code"] == "ALREADY_EXISTS"
+    assert [one["name"] for one in api.call("GET", "/api/v5/api_key", 200)] == ["driver"]
+    assert "api_secret" not in api.call("GET", "/api/v5/api_key/driver", 200)
+    assert api.call("PUT", "/api/v5/api_key/driver", 200, {"enable": False})["enable"] is False
+    api.call("GET", "/api/v5/api_key/nothing", 404)
+    api.call("GET", "/api/v5/api_key/%ff", 400)
+    api.call("DELETE", "/api/v5/api_key/driver", 204)
+    api.call("DELETE", "/api/v5/api_key/driver", 404)
+    other = {"username": "other", "password": "a long password", "role": "administrator"}
+    api.call("POST", "/api/v5/users", 200, other)
+    api.call("DELETE", "/api/v5/users/driver", 204)
+    api.call("DELETE", "/api/v5/users/other", 400)
+
+
+def lists(api):
+    for name in ("banned", "exemptions"):
+        record = json.dumps({"as": "clientid", "who": "dri/ver ü", "until": "infinity", "reason": "api.py"})
+        lines = "application/x-ndjson"
+        made = api.call("POST", f"/api/v5/{name}/import?mode=add", 200, record, lines)
+        assert made == {"added": 1, "changed": 0}, made
+        fault = api.call("POST", f"/api/v5/{name}/import?mode=add", 400, record, lines)
+        assert fault["code"] == "ALREADY_EXISTS", fault
+        assert api.call("POST", f"/api/v5/{name}/import?mode=put", 200, record, lines)["changed"] == 1
+        api.call("POST", f"/api/v5/{name}/import?mode=none", 400, record, lines)
+        api.call("POST", f"/api/v5/{name}/import?mode=put", 400, b"\xff{", lines)
+        who = quote("dri/ver ü", safe="")
+        assert api.call("DELETE", f"/api/v5/{name}/clientid/{who}", 204) == ""
+        api.call("DELETE", f"/api/v5/{name}/clientid/{who}", 404)
+        api.call("DELETE", f"/api/v5/{name}/nothing/{who}", 400)
+        api.call("POST", f"/api/v5/{name}/import?mode=put", 200, record, lines)
+        api.call("POST", f"/api/v5/{name}/remove", 204, {"as": "clientid", "who": "dri/ver ü"})
+        api.call("POST", f"/api/v5/{name}/remove", 404, {"as": "clientid", "who": "dri/ver ü"})
+        api.call("POST", f"/api/v5/{name}/remove", 400, {"as": "clientid"})
+        api.call("POST", f"/api/v5/{name}/remove", 400, "{")
+        api.call("POST", f"/api/v5/{name}/remove", 415, "{}", "text/plain")
+        api.call("DELETE", f"/api/v5/{name}", 204)
+    api.call("DELETE", "/api/v5/nothing", 404)
+
+
+def explain(api):
+    asked = {"clientid": "x", "username": "y", "peer": "192.0.2.1"}
+    assert api.call("POST", "/api/v5/explain", 200, asked)["verdict"] == "admit"
+    assert api.call("GET", "/api/v5/explain?clientid=x&peer=192.0.2.1", 200)["verdict"] == "admit"
+    api.call("GET", "/api/v5/explain?clientid=x", 400)
+    api.call("GET", "/api/v5/explain?clientid=%ff&peer=192.0.2.1", 400)
+    api.call("GET", "/api/v5/explain?clientid=%zz&peer=192.0.2.1", 400)
+    api.call("POST", "/api/v5/explain", 400, {"peer": "nobody"})
+    api.call("POST", "/api/v5/explain", 415, json.dumps(asked), "text/plain")
+    api.call("POST", "/api/v5/explain", 413, b'"' + b"x" * 3_000_000 + b'"')
+
+
+def detections(api):
+    assert isinstance(api.call("GET", "/api/v5/detections", 200)["data"], list)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--socket", required=True)
+    api = Api(parser.parse_args().socket)
+    for topic in (monitoring, node, accounts, lists, explain, detections):
+        topic(api)
+        print(f"{topic.__name__}: as documented")
+    missing = api.missing()
+    assert not missing, f"nothing here drives {missing}"
+    print(f"{len(api.done)} operations were driven")
+
+
+if __name__ == "__main__":
+    main()
