@@ -132,6 +132,12 @@ impl Hand<'_> {
 mod tests {
     use super::*;
 
+    /// How many keys are in use.
+    fn keys(known: &Known) -> usize {
+        (0..PARTS).for_each(|turn| known.tidy(turn, Moment::default()));
+        known.usage().0
+    }
+
     #[test]
     fn hands_that_cross_do_not_wait_for_each_other() {
         let known = Known::new(1000);
@@ -147,7 +153,7 @@ mod tests {
             scope.spawn(|| hold(one, other));
             scope.spawn(|| hold(other, one));
         });
-        assert_eq!(known.usage().0, 2);
+        assert_eq!(keys(&known), 2);
     }
 
     #[test]
@@ -159,6 +165,6 @@ mod tests {
             assert!((1..=HOMES).contains(&hand.held.iter().flatten().count()));
         }
         drop(hand);
-        assert_eq!(known.usage().0, PARTS);
+        assert_eq!(keys(&known), PARTS);
     }
 }
