@@ -191,7 +191,7 @@ impl View<'_> {
 
 /// How wide columns are; numbers stand to the right.
 const LISTENER: [usize; 7] = [18, 10, 10, 10, 8, 8, 8];
-const OUTCOME: [usize; 3] = [20, 7, 10];
+const OUTCOME: [usize; 3] = [20, 7, 9];
 const BANS: [usize; 4] = [12, 10, 8, 7];
 const BROKER: [usize; 5] = [32, 9, 10, 11, 9];
 const FOUND: [usize; 4] = [20, 7, 10, 10];

@@ -43,9 +43,9 @@ detection 1 keys in 2 B  store 0 B on disk, commits/s 0.0
 LISTENER             SESSIONS      CONNS      LIMIT    NEW/s     IN/s    OUT/s
 mqtt                       40         41    100,000     12.0   1.5 MB      0 B
 
-OUTCOME                   /s        ALL  BANS             ACTIVE    ENDED  HITS/s
-admitted                10.0      1,020  clientid              3        1     2.0
-banned                   2.0        204  username              3        1     0.0
+OUTCOME                   /s       ALL  BANS             ACTIVE    ENDED  HITS/s
+admitted                10.0     1,020  clientid              3        1     2.0
+banned                   2.0       204  username              3        1     0.0
 
 BROKER                               STATE   SESSIONS  CONNECTS/s  FAILED/s
 broker.example:1883                     up         40        10.0       0.0
