@@ -49,7 +49,10 @@ pub struct Reloads {
 }
 
 /// How often the lists were asked.
+///
+/// Every connection writes here: it keeps cache lines to itself, or all processors would wait for whatever stands beside it.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Checks {
     /// All of them.
     pub count: Counter,
