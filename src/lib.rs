@@ -12,6 +12,8 @@
 //! | [`findings`] | tells what detection has found | [`admission`] and [`telemetry`] |
 //! | [`exchange`] | reads and writes lists of bans | [`admission`], and the readers and writers that it is given |
 //! | [`accounts`] | says who may use the API | nothing but its arguments |
+//! | [`refused`] | knows who was turned away lately | [`admission`]; no I/O, no clock |
+//! | [`sessions`] | knows who is inside, and kicks | [`admission`], [`wire`] and the signal of [`net`] |
 //! | [`store`] | keeps bans and accounts on disk | [`admission`] and [`bouncer`] |
 //! | [`metrics`] | every number that is counted | [`admission`] |
 //! | [`process`] | what the system knows of this process | nothing of ours |
@@ -46,6 +48,8 @@ pub mod metrics;
 pub mod net;
 pub mod process;
 pub mod proxy;
+pub mod refused;
+pub mod sessions;
 pub mod signal;
 pub mod store;
 pub mod telemetry;

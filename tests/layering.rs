@@ -19,13 +19,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("signal", &[]),
     ("net", &["wire"]),
     ("bouncer", &["admission", "clock", "metrics"]),
+    ("refused", &["admission"]),
+    ("sessions", &["admission", "net", "wire"]),
     ("exchange", &["admission"]),
     ("accounts", &["admission"]),
     ("store", &["accounts", "admission", "bouncer", "metrics"]),
     ("findings", &["admission", "telemetry"]),
     ("webhook", &["net", "telemetry"]),
-    ("proxy", &["admission", "bouncer", "metrics", "net", "telemetry", "wire"]),
-    ("config", &["admin", "admission", "cleanup", "net", "proxy", "telemetry", "webhook", "wire"]),
+    ("proxy", &["admission", "bouncer", "metrics", "net", "refused", "sessions", "telemetry", "wire"]),
+    ("config", &["admin", "admission", "cleanup", "net", "proxy", "refused", "telemetry", "webhook", "wire"]),
     (
         "admin",
         &[
@@ -39,9 +41,12 @@ const ROOMS: &[(&str, &[&str])] = &[
             "net",
             "process",
             "proxy",
+            "refused",
+            "sessions",
             "store",
             "telemetry",
             "webhook",
+            "wire",
         ],
     ),
     (
@@ -59,6 +64,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "metrics",
             "net",
             "proxy",
+            "refused",
+            "sessions",
             "signal",
             "store",
             "telemetry",
@@ -84,7 +91,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that decide and do not act, and what would make them act.
-const PURE_ROOMS: &[&str] = &["accounts", "admission", "cleanup", "wire"];
+const PURE_ROOMS: &[&str] = &["accounts", "admission", "cleanup", "refused", "wire"];
 const IMPURE: &[&str] =
     &["tokio", "std::net::Tcp", "std::fs", "std::io", "std::thread", "SystemTime", "Instant", "tracing::"];
 

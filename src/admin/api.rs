@@ -8,7 +8,9 @@ use super::server::{Gate, Server};
 use super::settings::Limits;
 use super::socket::Socket;
 use super::steering::Steering;
-use super::{api_keys, auth, detections, explain, lists, login, monitoring, node, stats, users};
+use super::{
+    api_keys, auth, clients, detections, explain, lists, login, monitoring, node, refused, stats, users,
+};
 use crate::admission::Timestamp;
 use crate::bouncer::Bouncer;
 use crate::cleanup::CleanupSettings;
@@ -112,6 +114,8 @@ fn calls() -> OpenApiRouter<Admin> {
         .merge(stats::calls())
         .merge(explain::calls())
         .merge(detections::calls())
+        .merge(clients::calls())
+        .merge(refused::calls())
         .merge(lists::calls())
         .merge(login::calls())
         .merge(users::calls())

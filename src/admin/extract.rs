@@ -42,7 +42,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 }
 
 /// True when it is text once it is decoded. Else it would be read as the name of somebody else.
-fn is_text(encoded: &str) -> bool {
+pub(super) fn is_text(encoded: &str) -> bool {
     let is_hex = |digit: Option<char>| digit.is_some_and(|digit| digit.is_ascii_hexdigit());
     let mut escapes = encoded.split('%').skip(1).map(str::chars);
     escapes.all(|mut escape| is_hex(escape.next()) && is_hex(escape.next()))

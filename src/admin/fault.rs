@@ -65,6 +65,11 @@ impl Fault {
         Fault::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
     }
 
+    /// Nobody of that client identifier is inside; in EMQX's words.
+    pub(super) fn client_not_found() -> Fault {
+        Fault { code: "CLIENTID_NOT_FOUND", ..Fault::not_found(&"Client ID not found") }
+    }
+
     /// Our own trouble.
     pub(super) fn internal(message: &impl ToString) -> Fault {
         Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)

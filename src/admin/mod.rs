@@ -14,6 +14,11 @@
 //! | `/api/v5/users`, `/api/v5/api_key` | who may call | 200; 204 |
 //! | `GET /api/v5/status`, `/config` | how the process is, and the config that runs | 200 |
 //! | `POST /api/v5/reload` | reads the config file again | 200; 400 with its mistakes |
+//! | `GET /api/v5/clients?…` | tells who is inside, page by page | 200 with `{"data": [...], "meta": {...}}` |
+//! | `GET`, `DELETE /api/v5/clients/{clientid}` | shows one, kicks it | 200, 204; 404 |
+//! | `POST /api/v5/clients/kickout/bulk` with `["clientid", …]` | kicks them | 204 |
+//! | `GET /api/v5/refused?…` | tells who was turned away lately, page by page | 200 with `{"data": [...], "meta": {...}}` |
+//! | `DELETE /api/v5/refused`, `DELETE /api/v5/refused/{id}` | forgets all of them, or one | 204; 404 |
 //!
 //! | `GET /api/v5/stats`, `GET /metrics` | tells all numbers, as JSON and for Prometheus | 200 |
 //! | `GET /livez`, `GET /readyz` | says whether the process runs, and whether clients may be sent there | 200; 503 with the reason |
@@ -29,6 +34,7 @@ mod api_keys;
 mod auth;
 mod body;
 mod client;
+mod clients;
 mod detections;
 mod explain;
 mod explanation;
@@ -36,11 +42,13 @@ mod exposition;
 mod extract;
 mod fault;
 mod health;
+mod listing;
 mod lists;
 mod login;
 mod monitoring;
 mod node;
 mod openapi;
+mod refused;
 mod schema;
 mod server;
 mod settings;

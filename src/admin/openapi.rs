@@ -32,6 +32,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "node", description = "The process and its config"),
         (name = "accounts", description = "Who may use this API"),
         (name = "lists", description = "Bans and exemptions"),
+        (name = "clients", description = "Who is inside"),
+        (name = "refused", description = "Who was turned away lately"),
         (name = "explain", description = "Why a client is refused or let in"),
         (name = "detections", description = "Who was found out"),
         (name = "document", description = "This document"),

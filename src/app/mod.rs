@@ -4,6 +4,7 @@ mod answers;
 mod enforcement;
 mod error;
 mod keeping;
+mod kicking;
 mod lists;
 mod report;
 mod sockets;
@@ -28,6 +29,8 @@ use crate::net::listener::Listener;
 use crate::net::stop::Stop;
 use crate::net::upstream::{Upstream, UpstreamSettings};
 use crate::proxy::{Door, DoorSettings, Proxy, Route, Routes};
+use crate::refused::Refused;
+use crate::sessions::Sessions;
 use crate::signal::{Signal, Signals};
 use crate::telemetry::{Chain, Telemetry};
 use crate::webhook::{self, Webhook, WebhookError, WebhookSettings};
@@ -35,6 +38,7 @@ use answers::{History, not_reloaded, reloaded};
 use arc_swap::ArcSwap;
 use enforcement::Enforcement;
 use keeping::Keeping;
+use kicking::Kicking;
 use lists::{in_force, room_for};
 use report::{Report, log_reload, write_totals};
 use sockets::bind_all;
@@ -66,6 +70,7 @@ pub struct App {
     history: History,
     /// The config file, once it is known.
     path: PathBuf,
+    kicking: Option<Kicking>,
     /// Held while patterns are being rearranged.
     compacting: Arc<Semaphore>,
 }
@@ -93,6 +98,8 @@ impl App {
             bouncer: Bouncer::with_detection(clock, config.detection),
             routes: ArcSwap::from_pointee(routes(&config)),
             answers: ArcSwap::from_pointee(config.answers),
+            refused: Refused::new(config.refused),
+            sessions: Sessions::default(),
             metrics: Arc::new(Metrics::default()),
             open: Stop::default(),
             draining: Stop::default(),
@@ -112,6 +119,7 @@ impl App {
             desk: None,
             history: History::new(started_at, began),
             path: PathBuf::new(),
+            kicking: None,
             compacting: Arc::new(Semaphore::new(1)),
         };
         for list in List::ALL {
@@ -132,6 +140,9 @@ impl App {
         app.desk = Some(Desk::start(&app.config, prepared, watched, kept)?);
         app.enforcement = Some(Enforcement::start(bouncer, findings, keeping.store(), webhook));
         app.keeping = Some(keeping);
+        // What is in force already was in force before anybody came.
+        let (bouncer, sessions) = (app.proxy.bouncer.clone(), app.proxy.sessions.clone());
+        app.kicking = Some(Kicking::start(bouncer, sessions, app.config.kick));
         app.compact();
         for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
             app.open(listener, socket);
@@ -153,6 +164,16 @@ impl App {
     /// The ban list.
     pub fn bouncer(&self) -> &Bouncer {
         &self.proxy.bouncer
+    }
+
+    /// Who is inside.
+    pub fn sessions(&self) -> &Sessions {
+        &self.proxy.sessions
+    }
+
+    /// Who was turned away lately.
+    pub fn refused(&self) -> &Refused {
+        &self.proxy.refused
     }
 
     /// What is counted.
@@ -261,6 +282,10 @@ impl App {
             }
         }
         self.adjust_closed(&config.zones);
+        self.proxy.refused.adjust(config.refused);
+        if let Some(kicking) = &self.kicking {
+            kicking.adjust(config.kick);
+        }
         for (list, who) in &orders.remove {
             self.proxy.bouncer.remove_from_file(*list, who);
         }

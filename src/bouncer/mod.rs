@@ -4,6 +4,7 @@
 //! later is in force, and when one of them goes the other is there again: whoever is banned by either stays out.
 
 mod detecting;
+mod news;
 
 use crate::admission::detection::{Detection, Detector, Secret, Settings};
 use crate::admission::{
@@ -12,6 +13,7 @@ use crate::admission::{
 use crate::clock::Clock;
 use crate::metrics::Checks;
 use detecting::Findings;
+use news::News;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -32,6 +34,7 @@ struct Shared {
     admission: Admission,
     detection: Detection,
     findings: Findings,
+    news: News,
     /// What the config file says, and beside it what was said at run time. Whoever changes the lists holds this.
     from_file: Mutex<FromFile>,
     /// About how many bytes the automatic bans in the lists take.
@@ -73,6 +76,7 @@ impl Bouncer {
             admission: Admission::default(),
             detection: Detection::new(settings, secret(), clock.moment()),
             findings: Findings::default(),
+            news: News::default(),
             from_file: Mutex::default(),
             automatic: AtomicUsize::new(0),
             checks: Checks::default(),
@@ -199,10 +203,11 @@ impl Bouncer {
     }
 
     fn insert(&self, list: List, ban: Ban) -> Result<(), TooMany> {
-        let size = automatic_size(&ban);
+        let (size, who) = (automatic_size(&ban), ban.who.clone());
         let before = self.list(list).insert(ban)?;
         self.shared.automatic.fetch_add(size, Ordering::Relaxed);
         self.forget_size(before.as_ref());
+        self.shared.news.tell(list, &who);
         Ok(())
     }
 

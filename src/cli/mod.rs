@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod book;
+mod clients;
 mod completions;
 mod detections;
 mod explain;
@@ -9,6 +10,8 @@ mod export;
 mod import;
 mod lists;
 mod out;
+mod paging;
+mod refused;
 mod serve;
 mod show;
 mod site;
@@ -59,6 +62,10 @@ enum Command {
     /// Prints what detection has found lately in the running proxy, the newest first: bans, and what would have been bans
     /// in shadow mode.
     Detections(detections::Detections),
+    /// Lists and kicks the clients that are inside the running proxy.
+    Clients(clients::Clients),
+    /// Lists the clients that the running proxy or the broker has turned away lately, and why.
+    Refused(refused::Refused),
     /// Lists and changes the bans that are kept in `[node] data_dir`, of a running proxy or a stopped one.
     ///
     /// What succeeds is on disk and, where a proxy is running, in force. The bans of the config file are listed too,
@@ -113,6 +120,8 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Explain(client) => client.run(),
         Command::Detections(command) => command.run(),
+        Command::Clients(command) => command.run(),
+        Command::Refused(command) => command.run(),
         Command::Bans(command) => command.run(List::Bans),
         Command::Exemptions(command) => command.run(List::Exemptions),
         Command::Status(command) => command.run(),

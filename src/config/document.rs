@@ -413,6 +413,30 @@ impl<'n, 'd> Section<'n, 'd> {
         items.iter().filter_map(|item| self.item(key, item, expected)).collect()
     }
 
+    /// A list of values that may be empty, with a default.
+    pub(super) fn list_or<T>(
+        &self,
+        key: &'static str,
+        default: (&'static str, Vec<T>),
+        expected: &str,
+    ) -> Vec<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let (text, default) = default;
+        let Some(value) = self.value(key) else {
+            self.note_setting(key, Source::Default(text));
+            return default;
+        };
+        self.note_setting(key, Source::File(value));
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong(key, format!("is not a list; expected {expected}"));
+            return default;
+        };
+        items.iter().filter_map(|item| self.item(key, item, expected)).collect()
+    }
+
     /// A list of values, without a default; `None` without a mistake when the file does not have it.
     pub(super) fn optional_list<T>(&self, key: &'static str, expected: &str) -> Option<Vec<T>>
     where

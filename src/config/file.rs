@@ -6,12 +6,13 @@ use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
 use super::units;
 use crate::admission::detection::Settings;
-use crate::admission::{As, Class, List, Match, Timestamp, Until, Who, WhoError};
+use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
 use crate::net::upstream::{Server, UpstreamSettings};
 use crate::proxy::{Answers, DoorSettings, OnBannedPeer};
+use crate::refused::RefusedSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::webhook::{Secret, Url, WebhookSettings};
 use crate::wire::mqtt::Version;
@@ -47,6 +48,10 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// `[banned]`: how banned clients are told.
     pub answers: Answers,
+    /// `[banned] kick`: which kinds of bans end the sessions that they name.
+    pub kick: Kinds,
+    /// `[refused]`: how many refused clients are kept in mind.
+    pub refused: RefusedSettings,
     /// `[banned] bootstrap_file`: what an empty store is filled with.
     pub bootstrap_file: Option<PathBuf>,
     /// `[banned.cleanup]`: when bans that have ended are forgotten.
@@ -189,12 +194,14 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     let routes = read_routes(&root, &group_names);
     let banned = root.section("banned");
     let answers = read_answers(&banned);
+    let kick = banned.list_or("kick", ("[\"clientid\"]", vec![As::ClientId]), KINDS).into_iter().collect();
     let bootstrap_file = banned.optional::<FilePath>("bootstrap_file").map(|path| folder.join(path.0));
     if bootstrap_file.is_some() && data_dir.is_none() {
         banned.mistake("bootstrap_file", "has nowhere to go; expected [node] data_dir, where bans are kept");
     }
     let cleanup = read_cleanup(banned.section("cleanup"));
     banned.finish();
+    let refused = read_refused(root.section("refused"));
     let webhook = read_webhook(root.section("webhook"), folder);
     let admin = admin::read(&root, folder, listeners.as_deref());
     let bans = read_bans(&root, "ban");
@@ -214,6 +221,8 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
         upstreams: upstreams?,
         routes: routes?,
         answers: answers?,
+        kick,
+        refused: refused?,
         bootstrap_file,
         cleanup: CleanupSettings { offences: detection::longest_memory(&zones), ..cleanup? },
         detection,
@@ -339,6 +348,13 @@ fn read_cleanup(section: Section<'_, '_>) -> Option<CleanupSettings> {
     let ttl = section.duration("ttl", "\"1w\"", Duration::ZERO);
     section.finish();
     Some(CleanupSettings { period: period?, ttl: ttl?, offences: Duration::ZERO })
+}
+
+fn read_refused(section: Section<'_, '_>) -> Option<RefusedSettings> {
+    let max_entries = section.number("max_entries", "10000", 0..1_000_001);
+    let ttl = section.duration("ttl", "\"3d\"", Duration::from_secs(1));
+    section.finish();
+    Some(RefusedSettings { max_entries: usize::try_from(max_entries?).ok()?, ttl: ttl? })
 }
 
 /// What was read of a section that may be left out.

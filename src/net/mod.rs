@@ -1,5 +1,6 @@
 //! Sockets and streams: accept, read, relay, dial, close. Knows no ban, no configuration and no metric.
 
+pub mod kick;
 pub mod linger;
 pub mod listener;
 pub mod options;

@@ -4,8 +4,9 @@
 //! only what the other side would not take yet is kept, and nothing more is read until that is gone. So a slow side
 //! slows the other down, and a connection never holds more than one read in each direction.
 
+use super::kick::Kick;
 use super::scratch;
-use super::stop::{Lookout, Stop};
+use super::stop::{Lookout, Order, Stop};
 use crate::wire::mqtt::connect::Violation;
 use crate::wire::mqtt::session::Session;
 use std::future::poll_fn;
@@ -46,6 +47,8 @@ pub struct End {
     pub to_broker: u64,
     /// Bytes that were passed on from the broker to the client.
     pub to_client: u64,
+    /// True when the client was given all that the broker's side was seen to say.
+    pub client_has_all: bool,
 }
 
 /// What ended a session: the first thing that happened.
@@ -65,6 +68,8 @@ pub enum Cause {
     Violation(Violation),
     /// The door was told to end its sessions.
     Stopped,
+    /// The door was told to end this one.
+    Kicked,
 }
 
 /// Sees every byte of a session before it is passed on.
@@ -96,13 +101,15 @@ impl Watch for Session {
     }
 }
 
-/// Relays until both directions have ended, the session idles for too long, or `stop` is raised.
+/// Relays until both directions have ended, the session idles for too long, or `stop` or `kick` is raised. Streams that
+/// are lent are still open then, if somebody wants to say a last word.
 pub async fn relay<C, B>(
     mut client: C,
     mut broker: B,
     session: &mut impl Watch,
     limits: Limits,
     stop: &Stop,
+    kick: &Kick,
 ) -> End
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -115,8 +122,10 @@ where
     let mut first_end: Option<Cause> = None;
 
     let cause = poll_fn(|cx| {
-        if lookout.poll(cx, stop, notified.as_mut()).is_ready() {
-            return Poll::Ready(Cause::Stopped);
+        match lookout.poll(cx, stop, notified.as_mut(), kick) {
+            Poll::Ready(Order::Stop) => return Poll::Ready(Cause::Stopped),
+            Poll::Ready(Order::Kick) => return Poll::Ready(Cause::Kicked),
+            Poll::Pending => {}
         }
         let before = (up.passed, down.passed);
         let upward = up.poll(cx, &mut client, &mut broker, |bytes| session.see_client(bytes));
@@ -140,7 +149,8 @@ where
         Poll::Ready(first_end.take().unwrap_or(Cause::Idle))
     })
     .await;
-    End { cause, to_broker: up.passed, to_client: down.passed }
+    let client_has_all = matches!(down.state, State::Open) && down.rest.is_empty();
+    End { cause, to_broker: up.passed, to_client: down.passed, client_has_all }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! A signal that is raised once, for many to see, at the price of one atomic load a look.
 
+use super::kick::Kick;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -42,7 +43,16 @@ impl Stop {
     }
 }
 
-/// Looks for the signal from inside a hand-written poll function. Polling [`Notified`] takes a lock that all
+/// What ends a session from our side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// All sessions are to end.
+    Stop,
+    /// This one is.
+    Kick,
+}
+
+/// Looks for both signals from inside a hand-written poll function. Polling [`Notified`] takes a lock that all
 /// connections share, so it is done once for each waker and not at each turn.
 #[derive(Debug, Default)]
 pub(super) struct Lookout {
@@ -50,20 +60,26 @@ pub(super) struct Lookout {
 }
 
 impl Lookout {
-    /// Ready once `stop` was raised; `notified` must be one of its own.
+    /// Ready once `stop` or `kick` was raised; `notified` must be one of the former's own.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         stop: &Stop,
         notified: Pin<&mut Notified<'_>>,
-    ) -> Poll<()> {
+        kick: &Kick,
+    ) -> Poll<Order> {
         if self.registered.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
             self.registered = Some(cx.waker().clone());
+            kick.wake(cx.waker());
             if notified.poll(cx).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(Order::Stop);
             }
         }
-        if stop.is_raised() { Poll::Ready(()) } else { Poll::Pending }
+        match (stop.is_raised(), kick.is_raised()) {
+            (true, _) => Poll::Ready(Order::Stop),
+            (false, true) => Poll::Ready(Order::Kick),
+            (false, false) => Poll::Pending,
+        }
     }
 }
 
@@ -87,14 +103,29 @@ mod tests {
 
     #[test]
     fn a_lookout_is_woken_by_the_signal_after_any_number_of_turns() {
-        let stop = Stop::default();
+        for order in [Order::Stop, Order::Kick] {
+            let (stop, kick) = (Stop::default(), Kick::default());
+            let mut notified = pin!(stop.notified());
+            let mut lookout = Lookout::default();
+            let mut looking = task::spawn(poll_fn(|cx| lookout.poll(cx, &stop, notified.as_mut(), &kick)));
+            assert_pending!(looking.poll());
+            assert_pending!(looking.poll());
+            match order {
+                Order::Stop => stop.raise(),
+                Order::Kick => assert!(kick.raise() && !kick.raise()),
+            }
+            assert!(looking.is_woken());
+            assert_eq!(assert_ready!(looking.poll()), order);
+        }
+    }
+
+    #[test]
+    fn a_kick_that_came_before_the_first_look_is_seen() {
+        let (stop, kick) = (Stop::default(), Kick::default());
+        kick.raise();
         let mut notified = pin!(stop.notified());
         let mut lookout = Lookout::default();
-        let mut looking = task::spawn(poll_fn(|cx| lookout.poll(cx, &stop, notified.as_mut())));
-        assert_pending!(looking.poll());
-        assert_pending!(looking.poll());
-        stop.raise();
-        assert!(looking.is_woken());
-        assert_ready!(looking.poll());
+        let mut looking = task::spawn(poll_fn(|cx| lookout.poll(cx, &stop, notified.as_mut(), &kick)));
+        assert_eq!(assert_ready!(looking.poll()), Order::Kick);
     }
 }

@@ -7,7 +7,8 @@ use super::{Door, DoorSettings, OnBannedPeer, Proxy};
 use crate::admission::{Client, Verdict};
 use crate::metrics::Outcome;
 use crate::net::linger;
-use crate::net::relay::relay;
+use crate::net::relay::{Cause, relay};
+use crate::sessions::{Entered, Guest};
 use crate::telemetry::Chain;
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connack::Refuse;
@@ -15,6 +16,7 @@ use crate::wire::mqtt::session::Session;
 use compact_str::CompactString;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -53,9 +55,10 @@ pub(super) struct Name {
     pub(super) version: Version,
     pub(super) client_id: CompactString,
     pub(super) username: Option<CompactString>,
-    /// A keyed hash of user name and password.
+    /// A keyed hash of user name and password, where it sent a password.
     pub(super) credentials: Option<u64>,
     max_packet_size: Option<u32>,
+    clean_start: bool,
 }
 
 /// A client that was let in, with its broker, which has its CONNECT.
@@ -65,6 +68,7 @@ struct Inside {
     server: String,
     name: Name,
     session: Session,
+    entered: Entered,
 }
 
 impl Connection<'_> {
@@ -76,22 +80,29 @@ impl Connection<'_> {
         }
         let client = self.knock(client)?;
         let (client, arrival) = self.read_connect(client).await?;
-        let Arrival { bytes, version, client_id, username, credentials, max_packet_size, session } = arrival;
-        let name = Name { version, client_id, username, credentials, max_packet_size };
+        let Arrival { bytes, session, version, client_id, username, credentials, .. } = arrival;
+        let Arrival { max_packet_size, clean_start, .. } = arrival;
+        let name = Name { version, client_id, username, credentials, max_packet_size, clean_start };
 
         if let Some(refusal) = self.ask(&name) {
             return self.refuse(client, refusal, &name).await;
         }
         let routes = self.proxy.routes.load_full();
-        let dialled = routes.choose(version).dial(|attempt| self.tell_attempt(attempt)).await;
-        // A ban may have landed while we dialled. After this the broker knows the client.
+        let dialling = routes.choose(version).dial(|attempt| self.tell_attempt(attempt));
+        let dialled = dialling.await.map(|(broker, server)| {
+            let server = server.to_string();
+            let entered = self.proxy.sessions.enter(self.guest(&name, &server, &session, bytes.len()));
+            (broker, server, entered)
+        });
+        // A ban may have landed while we dialled; one that lands after this finds the session among those who are
+        // inside. After this the broker knows the client.
         if let Some(refusal) = self.ask(&name) {
             return self.refuse(client, refusal, &name).await;
         }
         // The CONNECT that makes a ban is not refused by it.
         self.tell_arrived(&name);
-        let (mut broker, server) = match dialled {
-            Ok((broker, server)) => (broker, server.to_string()),
+        let (mut broker, server, entered) = match dialled {
+            Ok(dialled) => dialled,
             Err(error) => {
                 warn!(listener = %self.door.name(), server = %error.server, error = %Chain(&error), "no broker");
                 return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
@@ -102,7 +113,7 @@ impl Connection<'_> {
             self.tell_unreachable(&server);
             return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
         }
-        Some(Inside { client, broker, server, name, session })
+        Some(Inside { client, broker, server, name, session, entered })
     }
 
     /// Ends a connection from a banned address before anything is read, where the listener is set to, or where the
@@ -119,7 +130,9 @@ impl Connection<'_> {
             // Only a socket that the peer has reset already cannot be reset.
             OnBannedPeer::Reset => drop(client.set_zero_linger()),
         }
-        self.log_refused(&Refusal::Banned(ban), None);
+        let refusal = Refusal::Banned(ban);
+        self.log_refused(&refusal, None);
+        self.note_refused(&refusal, None);
         None
     }
 
@@ -137,6 +150,7 @@ impl Connection<'_> {
             NoConnect::Bad(error) => {
                 let refusal = Refusal::from(error);
                 self.log_no_connect(&failure, refusal.outcome());
+                self.note_refused(&refusal, None);
                 if let Some(version) = error.version.filter(|_| manners == Manners::Answer) {
                     self.answer(client, &refusal, version, None).await;
                 }
@@ -168,6 +182,7 @@ impl Connection<'_> {
 
     async fn refuse(&self, client: TcpStream, refusal: Refusal, name: &Name) -> Option<Inside> {
         self.log_refused(&refusal, Some(name));
+        self.note_refused(&refusal, Some(name));
         match self.tell_refused(&refusal, name) {
             Manners::Answer => self.answer(client, &refusal, name.version, name.max_packet_size).await,
             Manners::Silence => drop(client),
@@ -189,17 +204,43 @@ impl Connection<'_> {
 
     /// Relays until the session ends.
     async fn stay(&self, inside: Inside) {
-        let Inside { client, broker, server, name, session } = inside;
-        let _session = self.door.metrics().session();
-        let _server_session = self.proxy.metrics.servers.of(&server).session();
+        let Inside { mut client, broker, server, name, session, entered } = inside;
+        let counted = (self.door.metrics().session(), self.proxy.metrics.servers.of(&server).session());
         let began = Instant::now();
-        let mut watched = Watched::new(self, &name, &server, session);
-        let end = relay(client, broker, &mut watched, self.settings.limits, &self.proxy.stop).await;
+        let mut watched = Watched::new(self, &name, &server, &entered, session);
+        let (limits, stop) = (self.settings.limits, &self.proxy.stop);
+        let end = relay(&mut client, broker, &mut watched, limits, stop, entered.kick_signal()).await;
         let (session, stay) = watched.into_parts();
+        drop((entered, counted));
         self.log_end(&end, &name, &server, &session, began.elapsed());
         self.tell_ended(&end, &name, &server, &session, stay, began.elapsed());
+        if matches!(end.cause, Cause::Kicked) {
+            let said = session.disconnect(ADMINISTRATIVE_ACTION).filter(|_| end.client_has_all);
+            linger::close(client, said.as_ref().map_or(&[], |packet| packet)).await;
+        }
+    }
+
+    /// The client as those see it who ask who is inside.
+    fn guest<'n>(&self, name: &'n Name, server: &'n str, session: &Session, received: usize) -> Guest<'n> {
+        Guest {
+            client_id: &name.client_id,
+            username: name.username.as_deref(),
+            peer: self.peer,
+            listener: Arc::clone(self.door.name()),
+            zone: Arc::clone(&self.settings.policy.zone),
+            upstream: server,
+            version: name.version,
+            clean_start: name.clean_start,
+            keep_alive: session.keep_alive(),
+            is_tls: false,
+            since: self.proxy.bouncer.clock().now(),
+            received: received as u64,
+        }
     }
 }
+
+/// Why a client is told that its session ends when it is kicked. \[MQTT 5, section 3.14.2.1\]
+const ADMINISTRATIVE_ACTION: u8 = 0x98;
 
 async fn write_all(stream: &mut TcpStream, bytes: &[u8], deadline: Duration) -> io::Result<()> {
     timeout(deadline, stream.write_all(bytes)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -23,6 +23,8 @@ pub(super) struct Arrival {
     pub(super) credentials: Option<u64>,
     /// The largest packet that it takes (5), in bytes.
     pub(super) max_packet_size: Option<u32>,
+    /// It wants no earlier session back.
+    pub(super) clean_start: bool,
     /// Has seen what followed the CONNECT.
     pub(super) session: Session,
 }
@@ -113,6 +115,7 @@ fn arrival(connect: &Connect<'_>, bytes: &[u8]) -> Result<Arrival, NoConnect> {
         username: connect.username.map(CompactString::from),
         credentials: None,
         max_packet_size,
+        clean_start: connect.clean_start,
         session,
     })
 }

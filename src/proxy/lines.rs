@@ -71,6 +71,7 @@ impl Connection<'_> {
             Cause::Idle => ("idle_timeout", None),
             Cause::Violation(violation) => ("protocol_error", Some(violation.to_string())),
             Cause::Stopped => ("drained", None),
+            Cause::Kicked => ("kicked", None),
         };
         debug!(
             listener = %self.door.name(),

@@ -6,6 +6,7 @@ mod gate;
 mod lines;
 mod refusal;
 mod route;
+mod turned_away;
 mod witness;
 
 pub use door::{Door, DoorSettings, OnBannedPeer};
@@ -15,6 +16,8 @@ pub use route::{Route, Routes};
 use crate::bouncer::Bouncer;
 use crate::metrics::Metrics;
 use crate::net::stop::Stop;
+use crate::refused::Refused;
+use crate::sessions::Sessions;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
@@ -28,6 +31,10 @@ pub struct Proxy {
     pub routes: ArcSwap<Routes>,
     /// How refusals are worded.
     pub answers: ArcSwap<Answers>,
+    /// Who was turned away lately.
+    pub refused: Refused,
+    /// Who is inside.
+    pub sessions: Sessions,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Raised when every listener accepts connections.

@@ -10,6 +10,7 @@ use crate::admission::{Ban, Client};
 use crate::metrics::{ListenerMetrics, Reached};
 use crate::net::relay::{self, Watch};
 use crate::net::upstream::Attempt;
+use crate::sessions::Entered;
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connect::Violation;
 use crate::wire::mqtt::session;
@@ -130,7 +131,7 @@ impl Connection<'_> {
                 relay::Cause::BrokerFailed(_) => Cause::BrokerFailed,
                 relay::Cause::Idle => Cause::Idle,
                 relay::Cause::Violation(_) => Cause::Violation,
-                relay::Cause::Stopped => Cause::Stopped,
+                relay::Cause::Stopped | relay::Cause::Kicked => Cause::Stopped,
             },
         };
         let assigned = facts.assigned_client_id.as_deref();
@@ -155,6 +156,7 @@ pub(super) struct Watched<'a> {
     connection: &'a Connection<'a>,
     name: &'a Name,
     server: &'a str,
+    entered: &'a Entered,
     session: session::Session,
     stay: Option<Stay>,
     has_connack: bool,
@@ -165,9 +167,10 @@ impl<'a> Watched<'a> {
         connection: &'a Connection<'a>,
         name: &'a Name,
         server: &'a str,
+        entered: &'a Entered,
         session: session::Session,
     ) -> Watched<'a> {
-        Watched { connection, name, server, session, stay: None, has_connack: false }
+        Watched { connection, name, server, entered, session, stay: None, has_connack: false }
     }
 
     pub(super) fn into_parts(self) -> (session::Session, Option<Stay>) {
@@ -194,12 +197,14 @@ impl<'a> Watched<'a> {
 
 impl Watch for Watched<'_> {
     fn see_client(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        self.entered.count_from_client(bytes.len());
         self.session.from_client(bytes)?;
         self.metrics().bytes_to_broker.add(length(bytes));
         Ok(())
     }
 
     fn see_broker(&mut self, bytes: &[u8]) {
+        self.entered.count_to_client(bytes.len());
         self.metrics().bytes_to_client.add(length(bytes));
         self.session.from_broker(bytes);
         if !self.has_connack
@@ -207,7 +212,14 @@ impl Watch for Watched<'_> {
         {
             self.has_connack = true;
             if code == 0 {
+                self.connection.note_admitted(self.name);
+                self.entered.accept(self.session.keep_alive());
+                if let Some(client_id) = &self.session.facts().assigned_client_id {
+                    self.entered.assign(client_id);
+                }
                 self.stay = self.accepted();
+            } else {
+                self.connection.note_broker_refused(self.name, code);
             }
         }
     }

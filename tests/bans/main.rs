@@ -7,6 +7,7 @@ mod detection;
 mod exchange;
 mod harness;
 mod http;
+mod inside;
 mod kill;
 mod monitoring;
 mod running;

@@ -3,6 +3,7 @@
 use crate::harness::*;
 use mqtt_bouncer::admission::As;
 use mqtt_bouncer::metrics::Outcome;
+use std::collections::VecDeque;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
@@ -81,6 +82,33 @@ async fn when_ban_returns_nobody_of_that_who_is_admitted() {
     assert_eq!(waiting.rest().await, b"\x20\x03\x00\x8a\x00");
     assert_eq!(proxy.count(Outcome::Admitted), 0);
     drop(filler);
+}
+
+/// A ban lands at any moment of a client's way in: whoever is not refused any more is kicked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn whoever_is_on_the_way_in_when_a_ban_lands_is_refused_or_kicked() {
+    let broker = Broker::start().await;
+    let proxy = Proxy::start(&config(broker.addr, "", ""));
+    let accepting = tokio::spawn(async move {
+        let mut open = VecDeque::new();
+        loop {
+            open.push_back(broker.accept().await);
+            if open.len() > 8 {
+                // Its client has gone long since.
+                open.pop_front();
+            }
+        }
+    });
+    for round in 0..2000 {
+        let client_id = format!("racer-{round}");
+        let mut client = proxy.connect().await;
+        client.send(&connect_v311(&client_id)).await;
+        (0..round % 250 * 100).for_each(|_| std::hint::spin_loop());
+        proxy.ban(As::ClientId, &client_id);
+        client.ended().await;
+    }
+    until("the last of them has left", || proxy.app.sessions().is_empty()).await;
+    accepting.abort();
 }
 
 /// How many connections to this address are being made and not answered yet (state 02, SYN_SENT).

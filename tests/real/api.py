@@ -167,6 +167,28 @@ def lists(api):
     api.call("DELETE", "/api/v5/nothing", 404)
 
 
+def clients(api):
+    page = api.call("GET", "/api/v5/clients?limit=5&sort=clientid&order=desc", 200)
+    assert page == {"data": [], "meta": {"page": 1, "limit": 5, "count": 0, "hasnext": False}}, page
+    api.call("GET", "/api/v5/clients?who=x", 400)
+    api.call("GET", "/api/v5/clients?clientid=%ff", 400)
+    for method in ("GET", "DELETE"):
+        assert api.call(method, "/api/v5/clients/x%2Fy", 404)["code"] == "CLIENTID_NOT_FOUND"
+        api.call(method, "/api/v5/clients/%ff", 400)
+    assert api.call("POST", "/api/v5/clients/kickout/bulk", 204, ["x", "y"]) == ""
+    api.call("POST", "/api/v5/clients/kickout/bulk", 400, {"x": 1})
+    api.call("POST", "/api/v5/clients/kickout/bulk", 415, "[]", "text/plain")
+
+
+def refused(api):
+    page = api.call("GET", "/api/v5/refused?password=true&sort=count", 200)
+    assert page == {"data": [], "meta": {"page": 1, "limit": 100, "count": 0, "hasnext": False}}, page
+    api.call("GET", "/api/v5/refused?tls=perhaps", 400)
+    api.call("DELETE", "/api/v5/refused/1", 404)
+    api.call("DELETE", "/api/v5/refused/x", 400)
+    assert api.call("DELETE", "/api/v5/refused", 204) == ""
+
+
 def explain(api):
     asked = {"clientid": "x", "username": "y", "peer": "192.0.2.1"}
     assert api.call("POST", "/api/v5/explain", 200, asked)["verdict"] == "admit"
@@ -187,7 +209,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", required=True)
     api = Api(parser.parse_args().socket)
-    for topic in (monitoring, node, accounts, lists, explain, detections):
+    for topic in (monitoring, node, accounts, lists, clients, refused, explain, detections):
         topic(api)
         print(f"{topic.__name__}: as documented")
     missing = api.missing()

@@ -17,6 +17,7 @@ mod broker_restart;
 mod detection;
 mod drain;
 mod harness;
+mod kicked;
 mod limits;
 mod reading;
 mod reload;

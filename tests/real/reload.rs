@@ -9,19 +9,20 @@ const IN_USE: &str = "config file is in use";
 #[test]
 fn reload_bans_and_lifts_without_dropping_a_session() {
     let broker = Broker::start();
-    let proxy = Proxy::start(&config(broker.addr, "", ""));
+    // A ban keeps out; it throws out where it is told to.
+    let kick_nobody = "[banned]\nkick = []\n";
+    let proxy = Proxy::start(&config(broker.addr, "", kick_nobody));
     let mut inside = Client::enter(proxy.addr, Version::V5, "inside");
     let mut bad = Client::enter(proxy.addr, Version::V5, "bad");
 
-    let line = proxy.reload(&config(broker.addr, "", &ban("clientid", "bad")), IN_USE);
+    let line = proxy.reload(&config(broker.addr, "", &(ban("clientid", "bad") + kick_nobody)), IN_USE);
     assert!(line.contains("put=1 removed=0"), "{line}");
     assert_eq!(Client::knock(proxy.addr, Version::V5, "bad").err(), Some(0x8a));
     assert_eq!(Client::knock(proxy.addr, Version::V311, "bad").err(), Some(5));
     inside.assert_alive();
-    // A ban keeps out; it does not throw out.
     bad.assert_alive();
 
-    let line = proxy.reload(&config(broker.addr, "", ""), IN_USE);
+    let line = proxy.reload(&config(broker.addr, "", kick_nobody), IN_USE);
     assert!(line.contains("put=0 removed=1"), "{line}");
     Client::enter(proxy.addr, Version::V5, "bad").assert_alive();
     inside.assert_alive();

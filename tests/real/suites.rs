@@ -104,7 +104,7 @@ fn first_difference(direct: &str, proxied: &str) -> Option<String> {
     None
 }
 
-fn at_port(mut suite: Command, addr: SocketAddr) -> Command {
+pub(crate) fn at_port(mut suite: Command, addr: SocketAddr) -> Command {
     suite.args(["--host", &addr.ip().to_string(), "--port", &addr.port().to_string()]);
     suite
 }

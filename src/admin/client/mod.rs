@@ -1,5 +1,6 @@
 //! Calls a running proxy, through its socket or at a URL.
 
+mod inside;
 mod steer;
 mod way;
 

@@ -69,7 +69,7 @@ level = "loud"
         "test.toml:18: ban[1].who: \"localhost\" is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"",
         "test.toml:19: ban[1].until: \"tomorrow\" is not an end; expected \"infinity\", RFC 3339, e.g. \"2030-01-01T00:00:00+00:00\", or epoch seconds",
         "test.toml:21: log.level: \"loud\" is unknown; expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-        "test.toml:22: nodes: is not an option; expected one of node, flapping_detect_policy, enable_flapping_detect, flapping_detect, detection, zones, listener, upstream, upstreams, route, banned, webhook, admin, ban, exempt, log",
+        "test.toml:22: nodes: is not an option; expected one of node, flapping_detect_policy, enable_flapping_detect, flapping_detect, detection, zones, listener, upstream, upstreams, route, banned, refused, webhook, admin, ban, exempt, log",
     ];
     assert_eq!(found, expected);
 }

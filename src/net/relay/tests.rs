@@ -1,6 +1,7 @@
 use super::*;
 use crate::wire::mqtt::Version;
 use proptest::prelude::*;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
@@ -9,22 +10,23 @@ struct Pair {
     client: DuplexStream,
     broker: DuplexStream,
     stop: Stop,
+    kick: Arc<Kick>,
     relay: JoinHandle<(End, Session)>,
 }
 
 fn relayed(capacity: usize, idle: IdleTimeout, keep_alive: u16) -> Pair {
     let ((client, inner_client), (broker, inner_broker)) = (duplex(capacity), duplex(capacity));
-    let stop = Stop::default();
+    let (stop, kick) = (Stop::default(), Arc::new(Kick::default()));
     let limits = Limits { idle, half_close: Duration::from_secs(30) };
     let relay = tokio::spawn({
-        let stop = stop.clone();
+        let (stop, kick) = (stop.clone(), Arc::clone(&kick));
         async move {
             let mut session = Session::new(Version::V5, keep_alive);
-            let end = relay(inner_client, inner_broker, &mut session, limits, &stop).await;
+            let end = relay(inner_client, inner_broker, &mut session, limits, &stop, &kick).await;
             (end, session)
         }
     });
-    Pair { client, broker, stop, relay }
+    Pair { client, broker, stop, kick, relay }
 }
 
 /// A stream of PUBLISH packets that holds these bytes.
@@ -127,12 +129,33 @@ async fn a_second_connect_ends_the_session_and_is_not_passed_on() {
 
 #[tokio::test]
 async fn a_raised_stop_ends_the_session() {
-    let Pair { client, broker, stop, relay } = relayed(64, IdleTimeout::Off, 0);
+    let Pair { client, broker, stop, relay, .. } = relayed(64, IdleTimeout::Off, 0);
     tokio::task::yield_now().await;
     stop.raise();
     let (end, _) = relay.await.expect("no panic");
     assert!(matches!(end.cause, Cause::Stopped), "{end:?}");
     drop((client, broker));
+}
+
+#[tokio::test]
+async fn a_kick_ends_the_session_and_says_whether_the_client_has_all() {
+    for said in [&b"\x20\x03\x00\x00\x00"[..], &[0x30; 200]] {
+        let Pair { client, mut broker, kick, relay, .. } = relayed(64, IdleTimeout::Off, 0);
+        // Whoever does not read has not everything.
+        let fits = said.len() <= 64;
+        let writing = tokio::spawn(async move {
+            let _ = broker.write_all(said).await;
+            broker
+        });
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(kick.raise());
+        let (end, _) = relay.await.expect("no panic");
+        assert!(matches!(end.cause, Cause::Kicked), "{end:?}");
+        assert_eq!(end.client_has_all, fits);
+        drop((client, writing.await.expect("no panic")));
+    }
 }
 
 /// How long a session lived in which the client and the broker spoke at these seconds.

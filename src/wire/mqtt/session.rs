@@ -107,6 +107,14 @@ impl Session {
         self.keep_alive
     }
 
+    /// The DISCONNECT that tells the client this reason, if it can be told between what it was sent before: MQTT 5 has
+    /// one from the server, after the CONNACK that let the client in. \[section 3.14, MQTT-3.14.0-1\]
+    pub fn disconnect(&self, reason: u8) -> Option<[u8; 4]> {
+        let is_inside = self.facts.connack == Some(0) && self.facts.broker_disconnect.is_none();
+        let is_heard = self.version == Version::V5 && is_inside;
+        (is_heard && self.broker.is_at_border()).then_some([0xE0, 2, reason, 0])
+    }
+
     /// What is known so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -180,6 +188,27 @@ mod tests {
         let mut session = session();
         session.from_client(b"\xe0\x00").expect("no second CONNECT");
         assert_eq!(session.facts().client_disconnect, Some(0));
+    }
+
+    #[test]
+    fn a_client_is_told_of_the_end_between_two_packets_alone() {
+        let told = Some([0xE0, 2, 0x98, 0]);
+        let mut session = session();
+        assert_eq!(session.disconnect(0x98), None, "no CONNACK yet");
+        session.from_broker(CONNACK);
+        assert_eq!(session.disconnect(0x98), told);
+        session.from_broker(b"\x30\x04\x00");
+        assert_eq!(session.disconnect(0x98), None, "in the middle of a PUBLISH");
+        session.from_broker(b"\x01a");
+        assert_eq!(session.disconnect(0x98), None, "one byte is missing");
+        session.from_broker(b"b");
+        assert_eq!(session.disconnect(0x98), told);
+        let mut old = Session::new(Version::V311, 60);
+        old.from_broker(b"\x20\x02\x00\x00");
+        assert_eq!(old.disconnect(0x98), None, "3.1.1 has none from the server");
+        let mut refused = Session::new(Version::V5, 60);
+        refused.from_broker(b"\x20\x03\x00\x87\x00");
+        assert_eq!(refused.disconnect(0x98), None, "it was not let in");
     }
 
     #[test]

@@ -1,0 +1,162 @@
+//! One refused client, or one place that has too many of them to tell apart.
+
+use super::reason::Reason;
+use crate::admission::{As, Client, Timestamp, Who};
+use compact_str::{CompactString, ToCompactString};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A client that was turned away just now.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Who it claimed to be. Before a CONNECT was read: the address, and no names.
+    pub client: Client<'a>,
+    /// Whether its CONNECT had a password; unknown without a CONNECT.
+    pub has_password: Option<bool>,
+    /// It spoke TLS.
+    pub is_tls: bool,
+    /// The listener that it came to.
+    pub listener: &'a Arc<str>,
+    /// The listener's zone.
+    pub zone: &'a Arc<str>,
+    /// Why it was turned away.
+    pub reason: Reason,
+    /// Whom the ban names that refused it.
+    pub ban: Option<&'a Who>,
+}
+
+/// The number of a row: no two ever have the same.
+pub type RowId = u64;
+
+/// A row of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its number.
+    pub id: RowId,
+    /// Who was turned away.
+    pub origin: Origin,
+    /// The client identifier, at most [`MAX_NAME`] bytes of it; `None` where it had none, or was not told apart.
+    pub client_id: Option<CompactString>,
+    /// The user name, likewise.
+    pub username: Option<CompactString>,
+    /// Whether its CONNECT had a password; `None` where there was no CONNECT.
+    pub has_password: Option<bool>,
+    /// It spoke TLS.
+    pub is_tls: bool,
+    /// The listener that it came to last.
+    pub listener: Arc<str>,
+    /// That listener's zone.
+    pub zone: Arc<str>,
+    /// Why it was turned away last.
+    pub reason: Reason,
+    /// What kind of ban refused it last, and whom that names, at most [`MAX_NAME`] bytes of it.
+    pub ban: Option<(As, CompactString)>,
+    /// When it came first.
+    pub first: Timestamp,
+    /// When it came last.
+    pub last: Timestamp,
+    /// How often it came.
+    pub count: u64,
+}
+
+/// Whom a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// One client, at this address.
+    One(IpAddr),
+    /// All from this place who found no row of their own any more.
+    Others(IpNet),
+}
+
+/// The most bytes that are kept of a name.
+pub(super) const MAX_NAME: usize = 256;
+
+impl Row {
+    pub(super) fn new(id: RowId, origin: Origin, attempt: &Attempt<'_>, now: Timestamp) -> Row {
+        let mut row = Row {
+            id,
+            origin,
+            client_id: None,
+            username: None,
+            has_password: None,
+            is_tls: false,
+            listener: Arc::clone(attempt.listener),
+            zone: Arc::clone(attempt.zone),
+            reason: attempt.reason,
+            ban: None,
+            first: now,
+            last: now,
+            count: 0,
+        };
+        if let Origin::One(_) = origin {
+            row.client_id = attempt.client.client_id().map(cut);
+            row.username = attempt.client.username().map(cut);
+        }
+        row.note(attempt, now);
+        row
+    }
+
+    pub(super) fn note(&mut self, attempt: &Attempt<'_>, now: Timestamp) {
+        self.count += 1;
+        self.last = now;
+        self.reason = attempt.reason;
+        self.has_password = attempt.has_password;
+        self.is_tls = attempt.is_tls;
+        if !Arc::ptr_eq(&self.listener, attempt.listener) {
+            self.listener = Arc::clone(attempt.listener);
+            self.zone = Arc::clone(attempt.zone);
+        }
+        self.ban = attempt.ban.map(|who| (who.kind(), cut_name(who)));
+    }
+}
+
+impl Origin {
+    /// The address or network as text.
+    pub fn text(self) -> String {
+        match self {
+            Origin::One(addr) => addr.to_string(),
+            Origin::Others(IpNet::V4(net)) => net.addr().to_string(),
+            Origin::Others(net) => net.to_string(),
+        }
+    }
+}
+
+/// Whose addresses are one origin's: an IPv4 address, an IPv6 /64.
+pub(super) fn place_of(addr: IpAddr) -> IpNet {
+    match addr {
+        IpAddr::V4(addr) => Ipv4Net::from(addr).into(),
+        // No prefix is longer than 128.
+        IpAddr::V6(addr) => Ipv6Net::new(addr, 64).unwrap_or_default().trunc().into(),
+    }
+}
+
+fn cut_name(who: &Who) -> CompactString {
+    match who {
+        Who::ClientId(name) | Who::Username(name) => cut(name),
+        _ => cut(&who.to_compact_string()),
+    }
+}
+
+/// A name as it is kept: at most 256 bytes of it. One that is cut shows it.
+pub fn cut(name: &str) -> CompactString {
+    if name.len() <= MAX_NAME {
+        return name.into();
+    }
+    let end = name.floor_char_boundary(MAX_NAME - '…'.len_utf8());
+    let mut cut = CompactString::from(name.get(..end).unwrap_or_default());
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_between_characters_and_shows_it() {
+        let kept = cut(&"ä".repeat(30_000));
+        assert!(kept.len() <= MAX_NAME && kept.ends_with("ä…"), "{kept}");
+        assert_eq!(cut("short"), "short");
+    }
+}

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Tells what paho-mqtt sees of its own end.
+
+Connects, tells so in one JSON line, waits for whatever ends the session, and tells what that was. With a
+wrong password it tells the refusal, and that is all.
+"""
+
+import argparse
+import json
+import threading
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+PATIENCE = 30.0
+VERSIONS = {"3.1.1": paho.MQTTv311, "5": paho.MQTTv5}
+
+
+def tell(**facts):
+    print(json.dumps(facts), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--version", choices=VERSIONS, default="5")
+    parser.add_argument("--id", required=True)
+    parser.add_argument("--username", required=True)
+    parser.add_argument("--password", required=True)
+    asked = parser.parse_args()
+
+    ended = threading.Event()
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, asked.id, protocol=VERSIONS[asked.version], reconnect_on_failure=False)
+    client.username_pw_set(asked.username, asked.password)
+
+    def on_disconnect(_client, _userdata, flags, reason, _properties):
+        tell(ended=str(reason), told=flags.is_disconnect_packet_from_server)
+        ended.set()
+
+    client.on_connect = lambda _client, _userdata, _flags, reason, _properties: tell(connack=str(reason))
+    client.on_disconnect = on_disconnect
+    client.connect(asked.host, asked.port)
+    client.loop_start()
+    in_time = ended.wait(PATIENCE)
+    client.loop_stop()
+    return 0 if in_time else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
