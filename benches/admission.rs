@@ -1,7 +1,7 @@
 //! What asking the ban list costs, from a small list to a huge one: `cargo bench --bench admission`.
 //!
 //! Clients are never seen before and asked about once each: whoever repeats them measures the processor's caches.
-//! `-- --huge` adds the list of ten million exact bans.
+//! `-- --huge` adds the list of ten million exact bans; `-- --hits` prices the counting of refusals alone.
 
 #![allow(
     clippy::print_stdout,
@@ -13,6 +13,8 @@
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use mqtt_bouncer::admission::{As, Ban, BanList, Client, Match, Terms, Timestamp, Until, Who};
+use mqtt_bouncer::bouncer::Bouncer;
+use mqtt_bouncer::clock::Clock;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +26,9 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let mut random = fastrand::Rng::with_seed(7);
+    if std::env::args().any(|argument| argument == "--hits") {
+        return hits(&mut random);
+    }
     println!("checks of clients that no ban names, and of clients that one names, in ns; each client is new");
     println!(
         "{:<44} {:>7} {:>7} {:>7} | {:>7} {:>7} | {:>9}",
@@ -40,6 +45,7 @@ fn main() {
             additions(&list);
         }
     }
+    hits(&mut random);
     if std::env::args().any(|argument| argument == "--huge") {
         let before = resident_mib();
         let list = BanList::default();
@@ -91,6 +97,21 @@ fn additions(list: &BanList) {
             .collect();
         times.sort_unstable();
         println!("  add one {kind:<12} to that list: p50 {:?}, p99 {:?}", times[500], times[990]);
+    }
+}
+
+/// What counting a refusal costs, of a ban that has refused somebody before.
+fn hits(random: &mut fastrand::Rng) {
+    for (bans, name) in [(1, "one ban, again and again"), (1_000, "1000 bans"), (10_000, "10000 bans")] {
+        let bouncer = Bouncer::new(Clock::manual(NOW));
+        let names: Vec<_> =
+            (0..bans).map(|number| Who::new(As::ClientId, &device(number), None).expect("a name")).collect();
+        for who in &names {
+            bouncer.hit(who);
+        }
+        let hit: Vec<&Who> = (0..CHECKS).map(|_| &names[random.usize(..names.len())]).collect();
+        let Times { p50, p99, mean } = time(&hit, |who| bouncer.hit(who));
+        println!("a hit of {name:<35} {p50:>7} {p99:>7} {mean:>7}");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::accounts::Accounts;
 use super::fault::Fault;
 use super::health::Watch;
+use super::lists::Moment;
 use super::openapi::{self, Head};
 use super::server::{Gate, Server};
 use super::settings::Limits;
@@ -81,6 +82,11 @@ impl Admin {
         Server { router: self.router(), limits, connections: TaskTracker::new() }
     }
 
+    /// The time, and how long bans are kept after their end.
+    pub(super) fn moment(&self) -> Moment {
+        Moment { now: self.bouncer.clock().now(), ttl: self.cleanup.borrow().ttl }
+    }
+
     fn router(self) -> Router {
         let (router, _) = calls().split_for_parts();
         let wrong_method =
@@ -117,6 +123,7 @@ fn calls() -> OpenApiRouter<Admin> {
         .merge(clients::calls())
         .merge(refused::calls())
         .merge(lists::calls())
+        .merge(lists::v4_calls())
         .merge(login::calls())
         .merge(users::calls())
         .merge(api_keys::calls())

@@ -17,6 +17,9 @@ use tokio::time::timeout;
 /// A body that is JSON, or a fault of EMQX's form.
 pub(super) struct Json<T>(pub(super) T);
 
+/// The text of a body that says that it is JSON, or of an empty one.
+pub(super) struct JsonBytes(pub(super) Bytes);
+
 /// Calls whose body is read while it comes. It may be of any length, and only its silence is limited.
 fn is_streamed(path: &str) -> bool {
     path.ends_with("/import")
@@ -73,6 +76,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, state: &S) -> Result<Json<T>, Fault> {
+        let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
+        let is_list = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        if is_list && strict::is_object::<T>() {
+            return Err(Fault::bad_request(&"the body is not as expected: it is a list; expected an object"));
+        }
+        let wrong =
+            |error: serde_json::Error| Fault::bad_request(&format!("the body is not as expected: {error}"));
+        serde_json::from_slice(&bytes).map(Json).map_err(wrong)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for JsonBytes {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<JsonBytes, Fault> {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_json = kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"));
         let bytes = Bytes::from_request(request, state).await;
@@ -81,12 +99,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             let message = "content-type:application/json Required";
             return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", &message));
         }
-        let is_list = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-        if is_list && strict::is_object::<T>() {
-            return Err(Fault::bad_request(&"the body is not as expected: it is a list; expected an object"));
-        }
-        let wrong =
-            |error: serde_json::Error| Fault::bad_request(&format!("the body is not as expected: {error}"));
-        serde_json::from_slice(&bytes).map(Json).map_err(wrong)
+        Ok(JsonBytes(bytes))
     }
 }

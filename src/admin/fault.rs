@@ -1,6 +1,7 @@
 //! What can go wrong with a call, as the caller is told it.
 
-use crate::store::ChangeError;
+use crate::exchange::RecordError;
+use crate::store::{ChangeError, ReadError};
 use crate::telemetry::Chain;
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -70,6 +71,34 @@ impl Fault {
         Fault { code: "CLIENTID_NOT_FOUND", ..Fault::not_found(&"Client ID not found") }
     }
 
+    /// What the call asks for is in the way of something else.
+    pub(super) fn conflict(message: &impl ToString) -> Fault {
+        Fault::new(StatusCode::CONFLICT, "CONFLICT", message)
+    }
+
+    /// What the call would make is there.
+    pub(super) fn already_exists(message: &impl ToString) -> Fault {
+        Fault { code: "ALREADY_EXISTS", ..Fault::bad_request(message) }
+    }
+
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+    }
+
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    /// What people are told.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The same about one of several.
+    pub(super) fn within(self, what: &str) -> Fault {
+        Fault { message: format!("{what}{}", self.message), ..self }
+    }
+
     /// Our own trouble.
     pub(super) fn internal(message: &impl ToString) -> Fault {
         Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
@@ -81,9 +110,28 @@ impl From<ChangeError> for Fault {
         let message = Chain(&error).to_string();
         match error {
             ChangeError::Exists(_) => Fault { code: "ALREADY_EXISTS", ..Fault::bad_request(&message) },
-            ChangeError::TooMany(_) | ChangeError::TooLong { .. } => Fault::bad_request(&message),
+            ChangeError::TooMany(_) | ChangeError::TooLong { .. } | ChangeError::Ended(_) => {
+                Fault::bad_request(&message)
+            }
             ChangeError::Row(_) | ChangeError::Disk { .. } | ChangeError::Closed => Fault::internal(&message),
         }
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Fault {
+        let message = Chain(&error).to_string();
+        match error {
+            ReadError::TooSlow(_) => Fault::bad_request(&format!("the filter {message}")),
+            _ => Fault::internal(&message),
+        }
+    }
+}
+
+impl From<RecordError> for Fault {
+    fn from(error: RecordError) -> Fault {
+        let what = if error.field.is_none() { "the body " } else { "" };
+        Fault::bad_request(&format!("{what}{}", error.without_line()))
     }
 }
 

@@ -1,15 +1,11 @@
 //! Steers a running proxy: HTTP on a Unix socket that its owner alone may open, and on an address for those who say who
 //! they are (`auth`).
 //!
-//! `{list}` is `banned` or `exemptions`. Lists are JSON Lines as [`exchange`](crate::exchange) writes them.
-//!
 //! | call | does | answers |
 //! |---|---|---|
 //! | `GET /api/v5/explain?clientid=&username=&peer=`, `POST` with `{"clientid", "username", "peer"}` | says whether a client would be let in, and every rule about it | 200 |
 //! | `GET /api/v5/detections` | tells what detection has found lately | 200 with `{"data": [...]}`, the newest first |
-//! | `POST /api/v5/{list}/import?mode=put\|add` | takes in all records of the body, or none; `put` changes what is there, `add` refuses it | 200 with the counts; 400 |
-//! | `DELETE /api/v5/{list}/{as}/{who}`, `POST /api/v5/{list}/remove` with `{"as", "who"}` | lifts one | 204; 404 |
-//! | `DELETE /api/v5/{list}` | lifts all that were made at run time | 204 |
+//! | `/api/v5/banned`, `/api/v5/exemptions`, `/api/v4/banned` | the lists: docs/admin-api.md has the calls | |
 //! | `POST /api/v5/login`, `/logout` | gives a token, takes it back | 200; 204 |
 //! | `/api/v5/users`, `/api/v5/api_key` | who may call | 200; 204 |
 //! | `GET /api/v5/status`, `/config` | how the process is, and the config that runs | 200 |
@@ -48,6 +44,7 @@ mod login;
 mod monitoring;
 mod node;
 mod openapi;
+mod query;
 mod refused;
 mod schema;
 mod server;
@@ -67,7 +64,7 @@ pub use api_keys::KeyBody;
 pub use client::{CallError, Caller, RemoteError};
 pub use explanation::{BadExplanation, Evidence, Explained};
 pub use health::Watch;
-pub use lists::{Changes, Mode};
+pub use lists::{Changes, Mode, one_of, page_of};
 pub use server::{Gate, GateSettings};
 pub use settings::{Limits, ListenSettings, TlsFiles};
 pub use socket::{Socket, SocketError};

@@ -32,6 +32,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "node", description = "The process and its config"),
         (name = "accounts", description = "Who may use this API"),
         (name = "lists", description = "Bans and exemptions"),
+        (name = "EMQX 4.x", description = "Bans, as EMQX 4 has them"),
         (name = "clients", description = "Who is inside"),
         (name = "refused", description = "Who was turned away lately"),
         (name = "explain", description = "Why a client is refused or let in"),

@@ -6,6 +6,7 @@ use crate::bouncer::Bouncer;
 use crate::cleanup::{Cleanup, CleanupSettings, Due, Reading};
 use crate::config::Config;
 use crate::exchange::{self, Format, ReadOptions};
+use crate::net::stop::Stop;
 use crate::store::{Accounts, Change, ChangeError, Offence, OpenError, Store};
 use crate::telemetry::Chain;
 use std::fs::File;
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -23,7 +24,8 @@ use tracing::{error, info, warn};
 pub(super) struct Keeping {
     store: Store,
     cleanup: watch::Sender<CleanupSettings>,
-    cleaning: JoinHandle<()>,
+    tasks: JoinSet<()>,
+    stop: Stop,
 }
 
 /// The store's file in `data_dir`.
@@ -46,8 +48,10 @@ impl Keeping {
             warn!("without [node] data_dir, automatic bans do not outlive this process");
         }
         let (settings, changed_settings) = watch::channel(config.cleanup);
-        let cleaning = tokio::spawn(clean(store.clone(), bouncer.clone(), changed_settings));
-        Ok((Keeping { store, cleanup: settings, cleaning }, accounts))
+        let (mut tasks, stop) = (JoinSet::new(), Stop::default());
+        tasks.spawn(write_hits(store.clone(), bouncer.clone(), stop.clone()));
+        tasks.spawn(clean(store.clone(), bouncer.clone(), changed_settings));
+        Ok((Keeping { store, cleanup: settings, tasks, stop }, accounts))
     }
 
     /// Keeps up with the bans that end, so that whoever asks how many there are does not wait.
@@ -75,10 +79,11 @@ impl Keeping {
 
     /// Closes the store. Everything acknowledged is on disk whether this is called or not.
     pub(super) async fn close(self) {
-        let Keeping { store, cleanup, mut cleaning } = self;
+        let Keeping { store, cleanup, mut tasks, stop } = self;
+        stop.raise();
         drop(cleanup);
-        if timeout(LAST_PATIENCE, &mut cleaning).await.is_err() {
-            cleaning.abort();
+        if timeout(LAST_PATIENCE, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+            tasks.shutdown().await;
         }
         // Waits for the disk.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -162,6 +167,28 @@ const BOOTSTRAP: &str = "bootstrap";
 
 /// How many mistakes of a bootstrap file are logged one by one.
 const MAX_MISTAKES: usize = 20;
+
+/// Writes down every few seconds how often bans have refused somebody, and once more when `stop` is raised.
+async fn write_hits(store: Store, bouncer: Bouncer, stop: Stop) {
+    let mut is_over = false;
+    while !is_over {
+        tokio::select! {
+            () = sleep(HITS_PERIOD) => {}
+            () = stop.raised() => is_over = true,
+        }
+        let hits = bouncer.take_hits();
+        for piece in hits.chunks(PIECE) {
+            let changes = piece.iter().cloned().map(Change::Hit).collect();
+            // The store has said why.
+            if store.change(changes).await.is_err() {
+                bouncer.give_back(piece.to_vec());
+            }
+        }
+    }
+}
+
+/// How often hits are written down.
+const HITS_PERIOD: Duration = Duration::from_secs(3);
 
 /// Forgets ended bans, period by period, until the settings' sender is gone.
 async fn clean(store: Store, bouncer: Bouncer, mut settings: watch::Receiver<CleanupSettings>) {
@@ -291,6 +318,29 @@ mod tests {
         for expected in [1, 1, 0] {
             assert_eq!(site.bans_after_an_hour(HOUR * 2).await, expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hits_are_written_down_every_few_seconds_and_at_the_end() {
+        let site = Site::new().await;
+        let (store, stop) = (site.cleaner.store.clone(), Stop::default());
+        let who = Who::new(As::ClientId, "bot", None).expect("a name");
+        let hits = async || {
+            let entry = store.look(|view| view.get(List::Bans, As::ClientId, "bot")).await;
+            entry.expect("read").expect("there").hits
+        };
+        let writing = tokio::spawn(write_hits(store.clone(), site.bouncer.clone(), stop.clone()));
+        site.bouncer.hit(&who);
+        site.bouncer.hit(&who);
+        assert_eq!(hits().await, 0);
+        sleep(HITS_PERIOD * 2).await;
+        // The store's thread does not wait for paused time.
+        while hits().await == 0 {}
+        assert_eq!(hits().await, 2);
+        site.bouncer.hit(&who);
+        stop.raise();
+        writing.await.expect("it ends");
+        assert_eq!(hits().await, 3);
     }
 
     #[tokio::test]

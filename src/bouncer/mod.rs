@@ -4,20 +4,24 @@
 //! later is in force, and when one of them goes the other is there again: whoever is banned by either stays out.
 
 mod detecting;
+mod hits;
 mod news;
+
+pub use hits::Hit;
 
 use crate::admission::detection::{Detection, Detector, Secret, Settings};
 use crate::admission::{
-    Admission, As, Ban, BanList, Client, Explanation, List, Match, TooMany, Verdict, Who,
+    Admission, As, Ban, BanList, Client, Explanation, List, Match, Timestamp, TooMany, Verdict, Who,
 };
 use crate::clock::Clock;
 use crate::metrics::Checks;
 use detecting::Findings;
+use hits::Hits;
 use news::News;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing::error;
@@ -37,6 +41,9 @@ struct Shared {
     news: News,
     /// What the config file says, and beside it what was said at run time. Whoever changes the lists holds this.
     from_file: Mutex<FromFile>,
+    /// How often what the config file says has been changed, hits included.
+    file_version: AtomicU64,
+    hits: Hits,
     /// About how many bytes the automatic bans in the lists take.
     automatic: AtomicUsize,
     checks: Checks,
@@ -50,6 +57,22 @@ type FromFile = HashMap<(List, Who), Sources>;
 struct Sources {
     file: Ban,
     run_time: Option<Ban>,
+    /// How often it has refused somebody since the start, and when last.
+    hits: u64,
+    last_hit: Option<Timestamp>,
+}
+
+/// A ban of the config file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileBan {
+    /// On which list it is.
+    pub list: List,
+    /// The ban.
+    pub ban: Ban,
+    /// How often it has refused somebody since the start.
+    pub hits: u64,
+    /// When it has refused somebody last.
+    pub last_hit: Option<Timestamp>,
 }
 
 impl Sources {
@@ -78,6 +101,8 @@ impl Bouncer {
             findings: Findings::default(),
             news: News::default(),
             from_file: Mutex::default(),
+            file_version: AtomicU64::new(0),
+            hits: Hits::default(),
             automatic: AtomicUsize::new(0),
             checks: Checks::default(),
         };
@@ -165,19 +190,22 @@ impl Bouncer {
     pub fn put_from_file(&self, list: List, file: Ban) -> Result<(), TooMany> {
         let mut from_file = self.lock();
         let key = (list, file.who.clone());
-        let run_time = match from_file.get_mut(&key) {
-            Some(sources) => sources.run_time.clone(),
-            None => self.list(list).get(&file.who),
+        let sources = match from_file.get(&key) {
+            Some(Sources { run_time, hits, last_hit, .. }) => {
+                Sources { file, run_time: run_time.clone(), hits: *hits, last_hit: *last_hit }
+            }
+            None => Sources { run_time: self.list(list).get(&file.who), file, hits: 0, last_hit: None },
         };
-        let sources = Sources { file, run_time };
         self.insert(list, sources.in_force().clone())?;
         from_file.insert(key, sources);
+        self.shared.file_version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
     /// Takes off the list what the config file no longer says. What was added at run time is in force again.
     pub fn remove_from_file(&self, list: List, who: &Who) {
         let mut from_file = self.lock();
+        self.shared.file_version.fetch_add(1, Ordering::Release);
         match from_file.remove(&(list, who.clone())) {
             Some(Sources { run_time: Some(ban), .. }) => self.put_back(list, ban),
             Some(Sources { run_time: None, .. }) => self.take_off(list, who),
@@ -188,6 +216,51 @@ impl Bouncer {
     /// What the config file says of this `who`.
     pub fn from_file(&self, list: List, who: &Who) -> Option<Ban> {
         self.lock().get(&(list, who.clone())).map(|sources| sources.file.clone())
+    }
+
+    /// All that the config file says, and a number that is another one when that has changed.
+    pub fn file_bans(&self) -> (u64, Vec<FileBan>) {
+        let from_file = self.lock();
+        let of = |((list, _), sources): (&(List, Who), &Sources)| {
+            let Sources { file, hits, last_hit, .. } = sources;
+            FileBan { list: *list, ban: file.clone(), hits: *hits, last_hit: *last_hit }
+        };
+        (self.file_version(), from_file.iter().map(of).collect())
+    }
+
+    /// The number of [`file_bans`](Bouncer::file_bans).
+    pub fn file_version(&self) -> u64 {
+        self.shared.file_version.load(Ordering::Acquire)
+    }
+
+    /// A ban has refused somebody.
+    pub fn hit(&self, who: &Who) {
+        self.shared.hits.count(who, self.clock.now());
+    }
+
+    /// The hits since the last time, of bans that were made at run time; those of the config file keep theirs here.
+    pub fn take_hits(&self) -> Vec<Hit> {
+        let mut hits = self.shared.hits.take();
+        if !hits.is_empty() {
+            let mut from_file = self.lock();
+            hits.retain(|hit| match from_file.get_mut(&(List::Bans, hit.who.clone())) {
+                Some(sources) => {
+                    sources.hits = sources.hits.saturating_add(hit.count);
+                    sources.last_hit = sources.last_hit.max(Some(hit.last));
+                    self.shared.file_version.fetch_add(1, Ordering::Release);
+                    false
+                }
+                None => true,
+            });
+        }
+        hits
+    }
+
+    /// Takes back hits that could not be written down.
+    pub fn give_back(&self, hits: Vec<Hit>) {
+        for Hit { who, count, last } in hits {
+            self.shared.hits.add(&who, count, last);
+        }
     }
 
     /// Puts a ban in the place of one that names the same.
@@ -212,6 +285,9 @@ impl Bouncer {
     }
 
     fn take_off(&self, list: List, who: &Who) {
+        if list == List::Bans {
+            self.shared.hits.forget(who);
+        }
         self.forget_size(self.list(list).remove(who).as_ref());
     }
 
@@ -293,7 +369,7 @@ fn secret() -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::{Terms, Timestamp, Until};
+    use crate::admission::{Terms, Until};
 
     const WHO: Who = Who::ClientId(compact_str::CompactString::const_new("bot"));
 
@@ -361,6 +437,22 @@ mod tests {
         bouncer.put(List::Bans, ban("us", at(3))).expect("room");
         bouncer.put_from_file(List::Bans, ban("file", at(2))).expect("room");
         assert_eq!(in_force(&bouncer).as_deref(), Some("us"));
+    }
+
+    #[test]
+    fn hits_of_a_ban_of_the_file_stay_with_it_over_reloads() {
+        let bouncer = Bouncer::default();
+        bouncer.put_from_file(List::Bans, ban("file", at(2))).expect("room");
+        bouncer.hit(&WHO);
+        assert_eq!(bouncer.take_hits(), []);
+        bouncer.put_from_file(List::Bans, ban("file", at(3))).expect("room");
+        let (version, bans) = bouncer.file_bans();
+        assert_eq!((bans[0].hits, bans[0].last_hit.is_some()), (1, true));
+        bouncer.remove_from_file(List::Bans, &WHO);
+        assert_ne!(bouncer.file_version(), version);
+        bouncer.put(List::Bans, ban("us", at(3))).expect("room");
+        bouncer.hit(&WHO);
+        assert_eq!(bouncer.take_hits().len(), 1);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::site::{Place, runtime};
 use crate::admin::{CallError, Caller, Changes, Mode};
 use crate::admission::{Ban, List, Timestamp, Who};
 use crate::app::{SOCKET_FILE, STORE_FILE};
-use crate::store::{Change, ChangeError, Changed, OpenError, Store};
+use crate::store::{Amendment, Change, ChangeError, Changed, NewEnd, OpenError, ReadError, Reader, Store};
+use serde_json::Value;
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -40,6 +41,9 @@ pub(super) enum BookError {
     /// The store does not take the change.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The running proxy does not take the change.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -148,6 +152,35 @@ impl Book {
             Book::Running { caller, runtime, holder } => {
                 let done = runtime.block_on(caller.remove(list, who));
                 done.map_err(|error| BookError::of(error, *holder))
+            }
+        }
+    }
+
+    /// Makes the one that names `who` hold for longer; returns its end, or nothing when there is none.
+    pub(super) fn extend(
+        &self,
+        list: List,
+        who: &Who,
+        time: Duration,
+        now: Timestamp,
+    ) -> Result<Option<String>, BookError> {
+        match self {
+            Book::Stopped(store) => {
+                let end = Some(NewEnd::Later(time));
+                let amendment = Box::new(Amendment { end, ..Amendment::default() });
+                let amend = Change::Amend { list, who: who.clone(), amendment, now };
+                if store.change_blocking(vec![amend])?.changed == 0 {
+                    return Ok(None);
+                }
+                let reader = store.path().map(Reader::open).transpose()?;
+                let ban = reader.map(|reader| reader.get(list, who)).transpose()?.flatten();
+                Ok(ban.map(|ban| ban.terms.until.to_string()))
+            }
+            Book::Running { caller, runtime, holder } => {
+                let done = runtime.block_on(caller.extend(list, who, time));
+                let until =
+                    |ban: Value| ban.get("until").and_then(Value::as_str).unwrap_or_default().to_owned();
+                done.map(|ban| ban.map(until)).map_err(|error| BookError::of(error, *holder))
             }
         }
     }

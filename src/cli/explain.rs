@@ -4,7 +4,7 @@ use super::Outcome;
 use super::out::say;
 use super::show::{describe, describe_evidence};
 use super::site::{Site, runtime};
-use crate::admin::{CallError, Caller, Evidence, Explained};
+use crate::admin::{Caller, Evidence, Explained};
 use crate::admission::detection::Detector;
 use crate::admission::{Ban, Client, List, Timestamp, Verdict};
 use crate::app::{SOCKET_FILE, STORE_FILE, bouncer_of};
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::store::{Filter, Reader};
 use clap::Args;
 use std::error::Error;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -60,15 +60,9 @@ fn explain_here(config: &Config, client: &Client<'_>) -> Result<Explained, Box<d
     let Some(folder) = &config.data_dir else { return ask_files(config, client) };
     let caller = Caller::new(folder.join(SOCKET_FILE));
     match runtime()?.block_on(caller.explain(client)) {
-        Err(error) if is_stopped(&error) => ask_files(config, client),
+        Err(error) if error.is_stopped() => ask_files(config, client),
         explained => Ok(explained?),
     }
-}
-
-/// True when nobody has the socket open: the proxy is not running.
-fn is_stopped(error: &CallError) -> bool {
-    let gone = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
-    matches!(error, CallError::Unreachable { source, .. } if gone.contains(&source.kind()))
 }
 
 /// What a proxy would say that starts with this config now.

@@ -1,33 +1,18 @@
-//! `list` and `export`: what is there, for people and for programs.
+//! `export`: what is kept, as a file.
 
 use super::Outcome;
-use super::out::{remark, width};
-use super::show::{HEAD, Row};
-use crate::admission::{As, Ban, List, Status, Terms, Timestamp};
+use super::out::remark;
+use crate::admission::{As, Ban, List};
 use crate::app::STORE_FILE;
-use crate::config::{BanConfig, Config};
 use crate::exchange::{Format, WriteError, Writer};
 use crate::store::{Filter, Reader};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
-
-#[derive(Debug, Args)]
-pub(super) struct Listing {
-    #[command(flatten)]
-    which: Which,
-    /// Only those with this status.
-    #[arg(long)]
-    status: Option<StatusName>,
-    /// At most so many.
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<usize>,
-}
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -57,111 +42,7 @@ struct Which {
     text: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum StatusName {
-    Active,
-    Expired,
-    DeletingSoon,
-}
-
-impl StatusName {
-    fn status(self) -> Status {
-        match self {
-            StatusName::Active => Status::Active,
-            StatusName::Expired => Status::Expired,
-            StatusName::DeletingSoon => Status::DeletingSoon,
-        }
-    }
-}
-
-impl Listing {
-    pub(super) fn run(self, list: List, config: &Config, now: Timestamp, json: bool) -> Outcome {
-        let mut page = Page {
-            out: BufWriter::new(io::stdout().lock()),
-            json,
-            width: width(),
-            status: self.status.map(StatusName::status),
-            left: self.limit.unwrap_or(usize::MAX),
-            now,
-            ttl: config.cleanup.ttl,
-        };
-        page.head()?;
-        for ban in config.bans_of(list).iter().filter(|ban| self.which.names(ban)) {
-            page.show(&of_file(ban, now))?;
-        }
-        let store = config.data_dir.as_ref().map(|folder| folder.join(STORE_FILE));
-        if let Some(path) = store.filter(|path| path.exists()) {
-            each(&Reader::open(&path)?, list, &self.which.filter(), |ban| page.show(&ban))?;
-        }
-        page.out.flush()?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// A ban of the config file as it is in force.
-fn of_file(ban: &BanConfig, now: Timestamp) -> Ban {
-    let BanConfig { who, by, reason, at, until } = ban.clone();
-    Ban { who, terms: Terms { by, reason, at: at.unwrap_or(now), until } }
-}
-
-/// What `list` prints.
-struct Page<W> {
-    out: W,
-    json: bool,
-    /// Of the terminal; a file gets everything.
-    width: Option<usize>,
-    status: Option<Status>,
-    left: usize,
-    now: Timestamp,
-    ttl: Duration,
-}
-
-impl<W: Write> Page<W> {
-    fn head(&mut self) -> io::Result<()> {
-        match self.width {
-            _ if self.json => Ok(()),
-            Some(width) => writeln!(self.out, "{}", Row::narrow_head(width)),
-            None => writeln!(self.out, "{HEAD}"),
-        }
-    }
-
-    fn show(&mut self, ban: &Ban) -> Result<(), Box<dyn Error>> {
-        let row = Row::new(ban, self.now, self.ttl);
-        if self.left == 0 || self.status.is_some_and(|status| status != row.status) {
-            return Ok(());
-        }
-        self.left -= 1;
-        if self.json {
-            writeln!(self.out, "{}", with_status(ban, row.status)?)?;
-        } else if let Some(width) = self.width {
-            writeln!(self.out, "{}", row.narrow(width))?;
-        } else {
-            writeln!(self.out, "{row}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A record of our own form, with the status beside it.
-fn with_status(ban: &Ban, status: Status) -> Result<serde_json::Value, Box<dyn Error>> {
-    let mut line = Vec::new();
-    let mut writer = Writer::new(Format::JsonLines, &mut line);
-    writer.write(ban)?;
-    writer.finish()?;
-    let mut record: serde_json::Value = serde_json::from_slice(&line)?;
-    if let Some(fields) = record.as_object_mut() {
-        fields.insert("status".to_owned(), status.as_str().into());
-    }
-    Ok(record)
-}
-
 impl Which {
-    fn names(&self, ban: &BanConfig) -> bool {
-        self.kind.is_none_or(|kind| kind == ban.who.kind())
-            && self.by.as_deref().is_none_or(|by| by == &*ban.by)
-            && self.text.as_deref().is_none_or(|text| ban.who.to_string().contains(text))
-    }
-
     fn filter(&self) -> Filter {
         Filter { kind: self.kind, by: self.by.clone(), text: self.text.clone(), ..Filter::default() }
     }

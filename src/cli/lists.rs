@@ -2,8 +2,9 @@
 
 use super::Outcome;
 use super::book::{Book, BookError};
-use super::export::{Export, Listing};
+use super::export::Export;
 use super::import::Import;
+use super::listing::{self, Listing, Source};
 use super::out::say;
 use super::site::{Place, Site};
 use crate::admin::Mode;
@@ -35,8 +36,12 @@ enum Action {
     Export(Export),
     /// Takes in a file: all of it or, when anything in it is wrong, nothing.
     Import(Import),
+    /// Shows one, with everything that is known of it.
+    Show(Show),
     /// Adds one.
     Add(Add),
+    /// Makes one hold for longer.
+    Extend(Extend),
     /// Lifts one.
     Remove(Remove),
     /// Lifts all that are kept in the data directory.
@@ -65,6 +70,21 @@ struct Add {
     /// Change the one that names the same, if there is one; else it is refused.
     #[arg(long)]
     replace: bool,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    who: Name,
+}
+
+#[derive(Debug, Args)]
+struct Extend {
+    #[command(flatten)]
+    who: Name,
+    /// By how much, e.g. 1h, 7d: later than its end, or than now where it has ended.
+    #[arg(value_name = "DURATION", value_parser = parse_duration)]
+    time: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -126,7 +146,10 @@ impl Lists {
         let config = Config::load(&self.site.file.config)?;
         if let Action::List(listing) = self.action {
             // Without a data directory there still is the file.
-            return listing.run(list, &config, now, json);
+            return listing.run(list, &Source::of(&config, now)?, json);
+        }
+        if let Action::Show(Show { who }) = self.action {
+            return listing::show(list, &who.parse(None)?, json, &Source::of(&config, now)?);
         }
         let folder = config.data_dir.clone().ok_or(CommandError::NoDataDir(self.site.file.config))?;
         self.action.run(list, &Place::Folder(folder), Some(&config), now, json)
@@ -138,7 +161,9 @@ impl Action {
     fn run(self, list: List, place: &Place, config: Option<&Config>, now: Timestamp, json: bool) -> Outcome {
         let of_file = config.map_or(&[][..], |config| config.bans_of(list));
         match self {
-            Action::List(_) => Err(place.folder("list").err().unwrap_or_default().into()),
+            Action::List(listing) => listing.run(list, &Source::at(place)?, json),
+            Action::Show(Show { who }) => listing::show(list, &who.parse(None)?, json, &Source::at(place)?),
+            Action::Extend(extend) => extend.run(list, place, of_file, now, json),
             Action::Export(export) => export.run(list, place.folder("export")?),
             Action::Import(import) => import.run(list, place, of_file, now, json),
             Action::Add(add) => add.run(list, place, now, json),
@@ -194,7 +219,28 @@ impl Remove {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        Err(CommandError::NotThere {
+        Err(CommandError::not_there(list, &who, place, is_in_file).into())
+    }
+}
+
+impl Extend {
+    fn run(self, list: List, place: &Place, of_file: &[BanConfig], now: Timestamp, json: bool) -> Outcome {
+        let who = self.who.parse(None)?;
+        let is_in_file = of_file.iter().any(|ban| ban.who == who);
+        let until = Book::open(place)?.extend(list, &who, self.time, now)?;
+        let until = until.ok_or_else(|| CommandError::not_there(list, &who, place, is_in_file))?;
+        if json {
+            say(json!({ "until": until }))?;
+        } else {
+            say(format_args!("holds until {until}"))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl CommandError {
+    fn not_there(list: List, who: &Who, place: &Place, is_in_file: bool) -> CommandError {
+        CommandError::NotThere {
             what: match list {
                 List::Bans => "ban",
                 List::Exemptions => "exemption",
@@ -204,7 +250,6 @@ impl Remove {
             place: place.to_string(),
             is_in_file,
         }
-        .into())
     }
 }
 

@@ -8,6 +8,7 @@ mod detections;
 mod explain;
 mod export;
 mod import;
+mod listing;
 mod lists;
 mod out;
 mod paging;

@@ -1,11 +1,10 @@
 //! Bans as lines for people.
 
 use super::out::{cell, cut};
-use crate::admission::{Ban, Match, Status, Timestamp};
+use crate::admission::{Ban, Match, Timestamp};
 use crate::telemetry::Shown;
 use serde_json::Value;
-use std::fmt::{self, Write};
-use std::time::Duration;
+use std::fmt::Write;
 
 /// A rule in one line: `clientid_re "^bot-" (holds until infinity; by config; reason: flooding)`.
 pub(super) fn describe(ban: &Ban, now: Timestamp) -> String {
@@ -58,96 +57,74 @@ pub(super) fn describe_evidence(finding: &Value) -> String {
     text
 }
 
-/// The head of a table of [`Row`]s.
-pub(super) const HEAD: &str =
-    "AS            STATUS         UNTIL                      BY                WHO  (MATCH)  REASON";
-
-/// A rule as a row of a table. Columns of fixed width come first, so that long names push nothing aside.
-pub(super) struct Row<'a> {
-    pub(super) ban: &'a Ban,
-    pub(super) status: Status,
+/// Rules, as the API has them, in rows. Columns of fixed width come first, so that long names push nothing aside.
+pub(super) struct Table {
+    /// Of the terminal, to which rows are cut; a file gets everything.
+    pub(super) width: Option<usize>,
 }
 
-impl Row<'_> {
-    pub(super) fn new(ban: &Ban, now: Timestamp, ttl: Duration) -> Row<'_> {
-        Row { ban, status: ban.terms.status(now, ttl) }
-    }
-
-    /// The head of a table of [`narrow`](Row::narrow) rows.
-    pub(super) fn narrow_head(width: usize) -> String {
-        let [kind, status, until, by] = NARROW;
-        let columns = [("AS", kind), ("STATUS", status), ("UNTIL", until), ("BY", by)];
-        let cells: Vec<_> = columns.into_iter().map(|(name, columns)| cell(name, columns)).collect();
-        cut(&format!("{} WHO  (MATCH)  REASON", cells.join(" ")), width)
-    }
-
-    /// The row in so many columns of a terminal. What does not fit is cut; `--json` has all of it.
-    pub(super) fn narrow(&self, width: usize) -> String {
-        let Ban { who, terms } = self.ban;
-        let [kind, status, until, by] = NARROW;
-        let is = match self.status {
-            Status::Active => "active",
-            Status::Expired => "expired",
-            Status::DeletingSoon => "deleting",
-        };
-        // To the minute: "2030-01-01T00:00".
-        let end: String = terms.until.to_string().chars().take(until).collect();
-        let cells = [
-            cell(who.kind().as_str(), kind),
-            cell(is, status),
-            cell(&end, until),
-            cell(&Shown(&terms.by).to_string(), by),
-        ];
-        let matching = if who.matching() == Some(Match::Full) { "  (full)" } else { "" };
-        let reason =
-            if terms.reason.is_empty() { String::new() } else { format!("  {}", Shown(&terms.reason)) };
-        cut(&format!("{} {}{matching}{reason}", cells.join(" "), Shown(&who.to_string())), width)
-    }
-}
-
-/// The columns of a narrow table before WHO: half of an ordinary terminal.
+/// The columns of a table in a file, and in a terminal: there, the first four take half of an ordinary one.
+const WIDE: [usize; 4] = [13, 14, 26, 17];
 const NARROW: [usize; 4] = [12, 8, 16, 8];
 
-impl fmt::Display for Row<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ban { who, terms } = self.ban;
-        let mut by = String::new();
-        write!(by, "{}", Shown(&terms.by))?;
-        let until = terms.until.to_string();
-        write!(f, "{:<13} {:<14} {until:<26} {by:<17} ", who.kind().as_str(), self.status.as_str())?;
-        write!(f, "{}", Shown(&who.to_string()))?;
-        if who.matching() == Some(Match::Full) {
-            f.write_str("  (full)")?;
+impl Table {
+    pub(super) fn head(&self) -> String {
+        self.line(["AS", "STATUS", "UNTIL", "BY"], "WHO  (MATCH)  REASON")
+    }
+
+    pub(super) fn row(&self, rule: &Value) -> String {
+        let text = |field: &str| rule.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (status, until) = (text("status").replace('_', " "), text("until"));
+        let (status, until) = match self.width {
+            None => (status.as_str(), until),
+            // To the minute: "2030-01-01T00:00".
+            Some(_) => (status.strip_suffix(" soon").unwrap_or(&status), until.get(..16).unwrap_or(until)),
+        };
+        let mut rest = Shown(text("who")).to_string();
+        if text("match") == "full" {
+            rest.push_str("  (full)");
         }
-        if !terms.reason.is_empty() {
-            write!(f, "  {}", Shown(&terms.reason))?;
+        if !text("reason").is_empty() {
+            // Writing to a string does not fail.
+            let _ = write!(rest, "  {}", Shown(text("reason")));
         }
-        Ok(())
+        self.line([text("as"), status, until, &Shown(text("by")).to_string()], &rest)
+    }
+
+    fn line(&self, cells: [&str; 4], rest: &str) -> String {
+        let mut line = String::new();
+        let columns = if self.width.is_some() { NARROW } else { WIDE };
+        for (text, columns) in cells.into_iter().zip(columns) {
+            let cell = if self.width.is_some() { cell(text, columns) } else { format!("{text:<columns$}") };
+            // Writing to a string does not fail.
+            let _ = write!(line, "{cell} ");
+        }
+        line.push_str(rest);
+        self.width.map(|width| cut(&line, width)).unwrap_or(line)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::{As, Terms, Until, Who};
+    use serde_json::json;
 
     #[test]
     fn a_row_fits_the_terminal_whatever_stands_in_it() {
-        let at = Timestamp::from_millis(1_900_000_000_000);
-        let terms = Terms {
-            by: "flapping detector".into(),
-            reason: "長い理由".repeat(30).as_str().into(),
-            at,
-            until: Until::Moment(at),
-        };
-        let who =
-            Who::new(As::ClientIdRe, &format!("^{}", "ö".repeat(500)), Some(Match::Full)).expect("a pattern");
-        let ban = Ban { who, terms };
+        let rule = json!({
+            "as": "clientid_re",
+            "who": format!("^{}", "ö".repeat(500)),
+            "match": "full",
+            "by": "flapping detector",
+            "reason": "長い理由".repeat(30),
+            "until": "2030-03-17T17:46:40+00:00",
+            "status": "deleting_soon",
+        });
         for width in [1, 20, 80, 132] {
-            let row = Row::new(&ban, at, Duration::ZERO).narrow(width);
+            let row = Table { width: Some(width) }.row(&rule);
             assert!(console::measure_text_width(&row) <= width, "{width}: {row}");
         }
-        let row = Row::new(&ban, at, Duration::ZERO).narrow(80);
+        let row = Table { width: Some(80) }.row(&rule);
         assert!(row.starts_with("clientid_re  deleting 2030-03-17T17:46 "), "{row}");
     }
 }

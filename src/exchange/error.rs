@@ -220,15 +220,29 @@ impl RecordError {
     }
 }
 
+impl RecordError {
+    /// The mistake without its line, where there is but one record.
+    pub fn without_line(&self) -> impl fmt::Display + '_ {
+        WithoutLine(self)
+    }
+}
+
+struct WithoutLine<'a>(&'a RecordError);
+
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: ", self.line)?;
+        write!(f, "line {}: {}", self.line, WithoutLine(self))
+    }
+}
+
+impl fmt::Display for WithoutLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut harmless = Harmless { to: f, left: LONGEST_MESSAGE };
-        if let Some(field) = &self.field {
+        if let Some(field) = &self.0.field {
             let cut: String = field.chars().take(LONGEST_SHOWN).collect();
             write!(harmless, "{cut}: ")?;
         }
-        write!(harmless, "{}", self.problem)
+        write!(harmless, "{}", self.0.problem)
     }
 }
 

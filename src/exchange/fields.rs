@@ -88,11 +88,15 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn end(&mut self, name: &'static str) -> Result<Until, RecordError> {
+        Ok(self.optional_end(name)?.unwrap_or(Until::Infinity))
+    }
+
+    pub(super) fn optional_end(&mut self, name: &'static str) -> Result<Option<Until>, RecordError> {
         match self.take(name) {
-            None => Ok(Until::Infinity),
-            Some(Value::Text(text)) => end(&text, name),
+            None => Ok(None),
+            Some(Value::Text(text)) => end(&text, name).map(Some),
             Some(Value::Number(seconds)) => match Timestamp::from_seconds(seconds) {
-                Ok(moment) => Ok(Until::Moment(moment)),
+                Ok(moment) => Ok(Some(Until::Moment(moment))),
                 Err(TimestampError) => Err(no_end(&seconds.to_string(), name)),
             },
             Some(other) => Err(other.instead_of("\"infinity\", RFC 3339 or epoch seconds", name)),

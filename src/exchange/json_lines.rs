@@ -39,7 +39,7 @@ pub(super) fn write(to: &mut Vec<u8>, ban: &Ban) -> Result<(), &'static str> {
     emqx::write_row(to, &row)
 }
 
-fn matching(word: &str) -> Result<Match, RecordError> {
+pub(super) fn matching(word: &str) -> Result<Match, RecordError> {
     match word {
         "search" => Ok(Match::Search),
         "full" => Ok(Match::Full),
@@ -58,4 +58,4 @@ fn word(matching: Match) -> &'static str {
 }
 
 const KNOWN: [&str; 7] = ["as", "who", "match", "by", "reason", "at", "until"];
-const THEY_ARE: &str = "as, who, match, by, reason, at or until";
+pub(super) const THEY_ARE: &str = "as, who, match, by, reason, at or until";

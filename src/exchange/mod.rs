@@ -23,6 +23,7 @@ mod json;
 mod json_lines;
 mod lines;
 mod moment;
+mod object;
 mod plain;
 mod tbmq;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 mod writer;
 
 pub use error::{FileError, Problem, RecordError, Shown, UnknownFormat, WriteError};
+pub use object::Partial;
 pub use writer::Writer;
 
 use crate::admission::{As, Ban, Timestamp};

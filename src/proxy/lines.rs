@@ -21,6 +21,7 @@ impl Connection<'_> {
         };
         if let Some(ban) = ban {
             self.proxy.metrics.count_refused(ban.who.kind());
+            self.proxy.bouncer.hit(&ban.who);
         }
         let who = ban.map(|ban| ban.who.to_string());
         info!(

@@ -2,7 +2,10 @@
 
 use super::offence::Offence;
 use crate::accounts::AccountChange;
-use crate::admission::{Ban, List, Timestamp, Who};
+use crate::admission::{Ban, List, Terms, Timestamp, Until, Who};
+use crate::bouncer::Hit;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// One change of a list, or of what is remembered of those on it. A request is several of them, made together or not at all.
 #[derive(Debug, Clone)]
@@ -14,6 +17,19 @@ pub enum Change {
     /// Adds a ban that nobody has made yet: one that names the same and has not ended at this moment is an error
     /// ([`ChangeError::Exists`](super::ChangeError::Exists)), one that has ended is replaced.
     Add(List, Ban, Timestamp),
+    /// Changes some of the terms of the ban that names this. None there is no error.
+    Amend {
+        /// On which list.
+        list: List,
+        /// Whom it names.
+        who: Who,
+        /// What changes.
+        amendment: Box<Amendment>,
+        /// The moment: a new end has to lie after it.
+        now: Timestamp,
+    },
+    /// Counts how often a ban has refused somebody, and when last. No such ban is no error.
+    Hit(Hit),
     /// Takes the ban that names this off the list. None there is no error. A ban's offence goes with it: whoever lifts a
     /// ban by hand forgives.
     Remove(List, Who),
@@ -41,6 +57,50 @@ pub enum Change {
         /// The most that are forgotten.
         limit: usize,
     },
+}
+
+/// What changes of a ban; the rest stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Amendment {
+    /// The same name, with another `match`.
+    pub who: Option<Who>,
+    /// Its author.
+    pub by: Option<Arc<str>>,
+    /// Its reason.
+    pub reason: Option<Arc<str>>,
+    /// When it was made.
+    pub at: Option<Timestamp>,
+    /// When it ends.
+    pub end: Option<NewEnd>,
+}
+
+/// A new end of a ban.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewEnd {
+    /// This one.
+    At(Until),
+    /// So much later than now planned, or than now where the ban has ended.
+    Later(Duration),
+}
+
+impl Amendment {
+    /// The ban as it is afterwards.
+    pub(super) fn apply(self, ban: Ban, now: Timestamp) -> Ban {
+        let Ban { who, terms: Terms { by, reason, at, until } } = ban;
+        let until = match (self.end, until) {
+            (None, until) => until,
+            (Some(NewEnd::At(end)), _) => end,
+            (Some(NewEnd::Later(_)), Until::Infinity) => Until::Infinity,
+            (Some(NewEnd::Later(time)), Until::Moment(end)) => Until::Moment(end.max(now).after(time)),
+        };
+        let terms = Terms {
+            by: self.by.unwrap_or(by),
+            reason: self.reason.unwrap_or(reason),
+            at: self.at.unwrap_or(at),
+            until,
+        };
+        Ban { who: self.who.unwrap_or(who), terms }
+    }
 }
 
 /// What a request has changed on disk.

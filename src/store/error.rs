@@ -1,11 +1,12 @@
 //! What can be wrong with the file, and with a change.
 
-use super::row::BadRow;
-use crate::admission::{Ban, TooMany};
+use super::row::{BadRow, RowError};
+use crate::admission::{Ban, TooMany, Until};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A file of bans that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +110,9 @@ pub enum ChangeError {
     /// An [`Add`](super::Change::Add) names whom a ban names that has not ended.
     #[error("{} {:?} is on the list already, until {}", .0.who.kind(), Short(&.0.who.to_string()), .0.terms.until)]
     Exists(Box<Ban>),
+    /// A new end that is none.
+    #[error("the ban would have ended already, at {0}; expected an end in the future")]
+    Ended(Until),
     /// It would exceed the number of expensive patterns.
     #[error(transparent)]
     TooMany(#[from] TooMany),
@@ -167,12 +171,28 @@ pub enum ReadError {
         /// Which row, and what is wrong with it.
         row: Box<BadRow>,
     },
+    /// It would have taken too long.
+    #[error("looks at more than can be read in {} s; narrow it, or export the list", .0.as_secs())]
+    TooSlow(Duration),
     /// It cannot be opened any more.
     #[error(transparent)]
     Open(Box<OpenError>),
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
+}
+
+impl ReadError {
+    pub(super) fn of_disk(path: &Path, source: rusqlite::Error) -> ReadError {
+        ReadError::Disk { path: path.into(), source }
+    }
+
+    pub(super) fn of_row(path: &Path, error: RowError) -> ReadError {
+        match error {
+            RowError::Bad(row) => ReadError::Row { path: path.into(), row: Box::new(row) },
+            RowError::Disk(source) => ReadError::of_disk(path, source),
+        }
+    }
 }
 
 struct Holder(Option<u32>);

@@ -1,12 +1,13 @@
 //! The changes of one request, written inside of the transaction that the writer has begun.
 
 use super::accounts;
-use super::change::{Change, Changed};
+use super::change::{Amendment, Change, Changed};
 use super::crowd::Crowd;
 use super::error::ChangeError;
 use super::offence::{self, Offence, Offences};
 use super::row::{self, COLUMNS, RowError, Texts};
 use crate::admission::{As, Ban, List, MAX_WHO, Timestamp, Who};
+use crate::bouncer::Hit;
 use compact_str::CompactString;
 use rusqlite::{Connection, Row, Statement};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,8 @@ pub(super) struct Ledger<'c> {
     conn: &'c Connection,
     insert: Statement<'c>,
     update: Statement<'c>,
+    hit: Statement<'c>,
+    forget_hits: Statement<'c>,
     row: Statement<'c>,
     remove: Statement<'c>,
     ended: Statement<'c>,
@@ -80,6 +83,13 @@ impl<'c> Ledger<'c> {
                 r#"UPDATE bans SET matching = ?4, "by" = ?5, reason = ?6, at = ?7, until = ?8
                    WHERE list = ?1 AND "as" = ?2 AND who = ?3"#,
             )?,
+            hit: conn.prepare(
+                r#"UPDATE bans SET hits = hits + ?4, last_hit = max(coalesce(last_hit, ?5), ?5)
+                   WHERE list = ?1 AND "as" = ?2 AND who = ?3"#,
+            )?,
+            forget_hits: conn.prepare(
+                r#"UPDATE bans SET hits = 0, last_hit = NULL WHERE list = ?1 AND "as" = ?2 AND who = ?3"#,
+            )?,
             row: conn.prepare(&format!(
                 r#"SELECT {COLUMNS} FROM bans WHERE list = ?1 AND "as" = ?2 AND who = ?3"#
             ))?,
@@ -107,6 +117,10 @@ impl<'c> Ledger<'c> {
                 Change::Put(list, ban) => self.put(list, ban, How::Put, crowd, &mut done)?,
                 Change::Extend(list, ban) => self.put(list, ban, How::Extend, crowd, &mut done)?,
                 Change::Add(list, ban, now) => self.put(list, ban, How::Add(now), crowd, &mut done)?,
+                Change::Amend { list, who, amendment, now } => {
+                    self.amend(list, &who, *amendment, now, crowd, &mut done)?;
+                }
+                Change::Hit(hit) => self.hit(&hit)?,
                 Change::Remove(list, who) => self.remove(list, &who, crowd, &mut done)?,
                 Change::Clear(list) => self.clear(list, crowd, &mut done)?,
                 Change::RemoveEnded { list, by, limit } => {
@@ -163,6 +177,10 @@ impl<'c> Ledger<'c> {
                 (How::Add(now), Some(before)) if before.terms.is_active(now) => {
                     return Err(Failure::Refused(ChangeError::Exists(Box::new(before))));
                 }
+                // It is a new ban, which nobody has met.
+                (How::Add(_), Some(_)) => {
+                    self.forget_hits.execute((list.as_str(), ban.who.kind().as_str(), &*who))?;
+                }
                 (How::Extend, Some(before)) if before.terms.until >= ban.terms.until => return Ok(()),
                 _ => {}
             }
@@ -173,6 +191,31 @@ impl<'c> Ledger<'c> {
             done.effects.push(Effect::Put(list, ban));
         }
         Ok(())
+    }
+
+    fn amend(
+        &mut self,
+        list: List,
+        who: &Who,
+        amendment: Amendment,
+        now: Timestamp,
+        crowd: &mut Crowd,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let Some(before) = self.stored(list, who)? else { return Ok(()) };
+        let has_new_end = amendment.end.is_some();
+        let ban = amendment.apply(before, now);
+        if has_new_end && !ban.terms.is_active(now) {
+            return Err(Failure::Refused(ChangeError::Ended(ban.terms.until)));
+        }
+        self.put(list, ban, How::Put, crowd, done)
+    }
+
+    fn hit(&mut self, hit: &Hit) -> Result<(), Failure> {
+        let (kind, key) = (hit.who.kind().as_str(), row::key(&hit.who));
+        let count = i64::try_from(hit.count).unwrap_or(i64::MAX);
+        let row = (List::Bans.as_str(), kind, &*key, count, hit.last.as_millis());
+        Ok(self.hit.execute(row).map(drop)?)
     }
 
     fn remove(&mut self, list: List, who: &Who, crowd: &mut Crowd, done: &mut Done) -> Result<(), Failure> {

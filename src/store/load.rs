@@ -30,7 +30,8 @@ pub(super) fn load(conn: &Connection, path: &Path, bouncer: &Bouncer) -> Result<
     let Found { mut loaded, mut crowd, bad, ending } = found;
     complain(path, bad, refused)?;
     let are_whole = offence::are_whole(conn).map_err(|error| failed(path, "read", error))?;
-    if indexed != ending || !are_whole {
+    let all = loaded.bans + loaded.exemptions;
+    if indexed != (Indexed { by_author: all, by_start: all, ending }) || !are_whole {
         let found = "its index and its table differ".to_owned();
         return Err(OpenError::Damaged { path: path.into(), found });
     }
@@ -134,10 +135,29 @@ pub(super) fn count(conn: &Connection, path: &Path) -> Result<(Loaded, Crowd), O
     read().map_err(|error| failed(path, "read", error))
 }
 
-/// How many bans that end the index holds. Reads all of it: clean-up is not to be the first to find it damaged.
-fn indexed(conn: &Connection) -> rusqlite::Result<usize> {
-    let count = "SELECT count(*) FROM bans INDEXED BY bans_by_end WHERE until IS NOT NULL";
-    conn.query_row(count, [], |row| row.get::<_, i64>(0)).map(|count| usize::try_from(count).unwrap_or(0))
+/// How many bans each index holds that has all of them, and that of those that end. Reads all of every index: clean-up
+/// is not to be the first to find one damaged.
+fn indexed(conn: &Connection) -> rusqlite::Result<Indexed> {
+    let count = |index: &str, which: &str| {
+        let query = format!("SELECT count(*) FROM bans INDEXED BY {index} WHERE {which}");
+        conn.query_row(&query, [], |row| row.get::<_, i64>(0))
+            .map(|count| usize::try_from(count).unwrap_or(0))
+    };
+    count("bans_by_hits", "hits > 0")?;
+    count("bans_by_last_hit", "last_hit IS NOT NULL")?;
+    Ok(Indexed {
+        by_author: count("bans_by_author", "1")?,
+        by_start: count("bans_by_start", "1")?,
+        ending: count("bans_by_end", "until IS NOT NULL")?,
+    })
+}
+
+/// How many bans are in the indexes, or should be.
+#[derive(Debug, PartialEq, Eq)]
+struct Indexed {
+    by_author: usize,
+    by_start: usize,
+    ending: usize,
 }
 
 fn each_row(

@@ -13,6 +13,8 @@
 //! `reason`, `at` and `until` in milliseconds since 1970, `until` null for infinity. A row that is no ban keeps the
 //! proxy from starting: a gap in the list would let somebody in.
 //!
+//! `hits` and `last_hit` say how often a ban has refused somebody, and when last; they are written a few seconds later.
+//!
 //! Table `offences`: what is remembered of those who were banned automatically: `"as"`, `who`, `count`, `until`,
 //! `ban_time` in milliseconds, and `evidence`, JSON that explains the last of their bans.
 //!
@@ -21,33 +23,45 @@
 mod accounts;
 mod change;
 mod crowd;
+mod entry;
 mod error;
 mod ledger;
 mod lift;
 mod load;
 mod lock;
 mod offence;
+mod pool;
+mod query;
 mod reader;
 mod row;
 mod schema;
+mod selection;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod view;
 mod writer;
 
 pub use accounts::Accounts;
-pub use change::{Change, Changed};
+pub use change::{Amendment, Change, Changed, NewEnd};
+pub use entry::{Entry, Source};
 pub use error::{ChangeError, OpenError, ReadError};
 pub use offence::{MAX_EVIDENCE, MAX_OFFENCES, Offence};
+pub use pool::PATIENCE;
 pub use reader::{Filter, Reader};
 pub use row::BadRow;
+pub use selection::{Ends, Key, Place, Selection, Sort};
 pub use tally::Work;
+pub use view::{Page, View};
+
+pub use crate::bouncer::FileBan;
 
 use crate::admission::Who;
 use crate::bouncer::Bouncer;
 use ledger::Ledger;
 use lift::OnLift;
 use lock::Lock;
+use pool::Pool;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +83,7 @@ struct Shared {
     progress: Arc<AtomicU64>,
     tally: Arc<Tally>,
     on_lift: OnLift,
+    pool: Pool,
     /// None where there is no file.
     path: Option<PathBuf>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -120,7 +135,7 @@ impl Store {
     fn start(
         path: &Path,
         lock: Option<Lock>,
-        conn: Connection,
+        mut conn: Connection,
         bouncer: Option<Bouncer>,
     ) -> Result<(Store, Loaded), OpenError> {
         let (mut loaded, crowd) = match &bouncer {
@@ -133,6 +148,11 @@ impl Store {
         let (progress, on_lift) = (Arc::<AtomicU64>::default(), OnLift::default());
         let tally = Arc::<Tally>::default();
         let file = lock.is_some().then(|| path.to_owned());
+        let pool = Pool::new(bouncer.clone());
+        if lock.is_none() {
+            // Lists are then read through the writer's connection.
+            pool.desk.watch(&mut conn).map_err(|error| schema::failed(path, "use", error))?;
+        }
         let writer = Writer {
             path: path.into(),
             conn,
@@ -149,7 +169,7 @@ impl Store {
                 |source| OpenError::Files { action: "start the writer of", path: path.into(), source },
             )?;
         let shared =
-            Shared { orders, progress, tally, on_lift, path: file, writer: Mutex::new(Some(writer)) };
+            Shared { orders, progress, tally, on_lift, pool, path: file, writer: Mutex::new(Some(writer)) };
         Ok((Store(Arc::new(shared)), loaded))
     }
 

@@ -4,7 +4,9 @@ use super::error::{OpenError, ReadError};
 use super::offence::{self, Offence};
 use super::row::{self, COLUMNS, RowError, Texts};
 use super::schema;
+use super::view::{self, View};
 use crate::admission::{As, Ban, List, Timestamp, Who};
+use crate::bouncer::FileBan;
 use rusqlite::Connection;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,12 @@ impl Reader {
     pub fn open(path: impl AsRef<Path>) -> Result<Reader, OpenError> {
         let path = path.as_ref();
         Ok(Reader { conn: schema::open_to_read(path)?, path: path.into() })
+    }
+
+    /// Of nothing, where there is no file.
+    pub fn of_nothing() -> Result<Reader, OpenError> {
+        let path = Path::new(super::IN_MEMORY);
+        Ok(Reader { conn: schema::open_in_memory(path, schema::STEPS)?, path: path.into() })
     }
 
     /// Shows `visit` the wanted bans, in the order of evaluation of their kinds and then of their names, until it
@@ -114,12 +122,24 @@ impl Reader {
         read().map_err(|error: rusqlite::Error| self.failed(error.into()))
     }
 
+    /// The lists, with these bans of the config file among them.
+    pub fn view(&self, file: &[FileBan]) -> Result<View<'_>, ReadError> {
+        view::prepare(&self.conn)
+            .and_then(|()| view::fill(&self.conn, file))
+            .map_err(|error| ReadError::of_disk(&self.path, error))?;
+        Ok(View::new(&self.conn, &self.path))
+    }
+
+    pub(super) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    pub(super) fn conn_mut(&mut self) -> &mut Connection {
+        &mut self.conn
+    }
+
     fn failed(&self, error: RowError) -> ReadError {
-        let path = self.path.clone();
-        match error {
-            RowError::Bad(row) => ReadError::Row { path, row: Box::new(row) },
-            RowError::Disk(source) => ReadError::Disk { path, source },
-        }
+        ReadError::of_row(&self.path, error)
     }
 }
 

@@ -59,8 +59,8 @@ pub(super) fn shown(row: &Row<'_>, index: usize) -> String {
 fn parse(row: &Row<'_>, texts: &mut Texts) -> Result<(List, Ban), String> {
     let list: List = text(row, 0, "list")?.parse().map_err(|error| format!("list {error}"))?;
     let kind: As = text(row, 1, "as")?.parse().map_err(|error| format!("as {error}"))?;
-    let who = who(kind, text(row, 2, "who")?, matching(row)?)?;
-    if kind.is_pattern() && matching(row)?.is_none() {
+    let who = who(kind, text(row, 2, "who")?, matching(row, 3)?)?;
+    if kind.is_pattern() && matching(row, 3)?.is_none() {
         return Err("matching is null; expected search or full".to_owned());
     }
     let until = match row.get::<_, Option<i64>>(7).map_err(|error| format!("until: {error}"))? {
@@ -91,8 +91,8 @@ pub(super) fn text<'a>(row: &'a Row<'_>, index: usize, column: &str) -> Result<&
     value.as_str().map_err(|error| format!("{column} is no text: {error}"))
 }
 
-fn matching(row: &Row<'_>) -> Result<Option<Match>, String> {
-    let value = row.get_ref(3).map_err(|error| format!("matching: {error}"))?;
+pub(super) fn matching(row: &Row<'_>, index: usize) -> Result<Option<Match>, String> {
+    let value = row.get_ref(index).map_err(|error| format!("matching: {error}"))?;
     match value.as_str_or_null() {
         Ok(None) => Ok(None),
         Ok(Some("search")) => Ok(Some(Match::Search)),

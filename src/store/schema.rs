@@ -49,7 +49,22 @@ pub(super) const STEPS: &[&str] = &[
     CREATE INDEX offences_by_end ON offences (until);
     "#,
     accounts::STEP,
+    // How often a ban has refused somebody, and when last. The indexes are for the orders in which lists are shown.
+    r#"
+    ALTER TABLE bans ADD COLUMN hits INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE bans ADD COLUMN last_hit INTEGER;
+    CREATE INDEX bans_by_author ON bans (list, "by", "as", who);
+    CREATE INDEX bans_by_start ON bans (list, at, "as", who);
+    CREATE INDEX bans_by_hits ON bans (list, hits, "as", who) WHERE hits > 0;
+    CREATE INDEX bans_by_last_hit ON bans (list, last_hit, "as", who) WHERE last_hit IS NOT NULL;
+    "#,
 ];
+
+/// The indexes that have all bans, without and with: made anew in one go they cost half of what they do row by row.
+pub(super) const DROP_ORDERS: &str = "DROP INDEX bans_by_author; DROP INDEX bans_by_start";
+pub(super) const MAKE_ORDERS: &str = r#"
+    CREATE INDEX bans_by_author ON bans (list, "by", "as", who);
+    CREATE INDEX bans_by_start ON bans (list, at, "as", who);"#;
 
 /// Creates the folder of a file, open to nobody else.
 pub(super) fn create_folder(path: &Path) -> Result<(), OpenError> {

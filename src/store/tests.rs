@@ -143,7 +143,7 @@ fn when_there_is_room_again_changes_go_on() {
     let path = folder.path().join("bans.db");
     let lock = Lock::take(&path).expect("the lock");
     let (conn, _) = schema::open_to_write(&path, schema::STEPS).expect("a file");
-    conn.pragma_update(None, "max_page_count", 20).expect("set");
+    conn.pragma_update(None, "max_page_count", 60).expect("set");
     let (store, _) = Store::start(&path, Some(lock), conn, None).expect("a store");
     let large = |name: &str| add(As::ClientId, &name.repeat(30_000));
     store.change_blocking(vec![large("a")]).expect("room for one");

@@ -8,6 +8,7 @@ use super::ledger::{Done, Effect, Failure, Ledger};
 use super::lift::OnLift;
 use super::lock::Lock;
 use super::offence::{self, Offence};
+use super::schema;
 use super::tally::Tally;
 use crate::admission::{List, TooMany, Who};
 use crate::bouncer::Bouncer;
@@ -20,14 +21,17 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 /// What the handles send.
-#[derive(Debug)]
 pub(super) enum Order {
     Change(Request),
     /// Tell what is remembered of somebody, once the changes that came before are made.
     Tell(Who, oneshot::Sender<Result<Option<Offence>, ReadError>>),
+    /// Have somebody look at the lists, once the changes that came before are made.
+    Look(Look),
     /// Do what waits, then end.
     Close,
 }
+
+pub(super) type Look = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Changes to be made together or not at all, and whom to tell.
 #[derive(Debug)]
@@ -91,7 +95,7 @@ struct Desk<'c> {
 impl Desk<'_> {
     fn serve(&mut self, mut orders: mpsc::Receiver<Order>) {
         while let Some(first) = orders.blocking_recv() {
-            let (mut group, mut asked) = (Vec::new(), Vec::new());
+            let (mut group, mut asked, mut looks) = (Vec::new(), Vec::new(), Vec::new());
             let mut size = 0;
             let mut next = Some(first);
             while let Some(order) = next {
@@ -101,6 +105,7 @@ impl Desk<'_> {
                         group.push(request);
                     }
                     Order::Tell(who, reply) => asked.push((who, reply)),
+                    Order::Look(look) => looks.push(look),
                     Order::Close => orders.close(),
                 }
                 next = if size < GROUP { orders.try_recv().ok() } else { None };
@@ -110,6 +115,9 @@ impl Desk<'_> {
             }
             for (who, reply) in asked {
                 let _ = reply.send(offence::find(self.conn, self.path, &who));
+            }
+            for look in looks {
+                look(self.conn);
             }
         }
     }
@@ -124,7 +132,7 @@ impl Desk<'_> {
         }
         let changes: Vec<usize> = requests.iter().map(Vec::len).collect();
         let began = Instant::now();
-        match self.write(requests) {
+        match self.write(requests, size) {
             Ok(outcomes) => {
                 let made = outcomes.iter().zip(changes).filter(|(outcome, _)| outcome.is_ok());
                 self.tally.committed(made.map(|(_, changes)| changes).sum(), began.elapsed());
@@ -147,10 +155,18 @@ impl Desk<'_> {
     }
 
     /// One transaction. Requests that cannot be are left out of it.
-    fn write(&mut self, requests: Vec<Vec<Change>>) -> rusqlite::Result<Vec<Result<Done, ChangeError>>> {
+    fn write(
+        &mut self,
+        requests: Vec<Vec<Change>>,
+        size: usize,
+    ) -> rusqlite::Result<Vec<Result<Done, ChangeError>>> {
         let is_alone = requests.len() == 1;
         let mut outcomes = Vec::with_capacity(requests.len());
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        let makes_orders = size >= HUGE && self.has_fewer_than(size)?;
+        if makes_orders {
+            self.conn.execute_batch(schema::DROP_ORDERS)?;
+        }
         for changes in requests {
             let mark = self.crowd.mark();
             if !is_alone {
@@ -172,9 +188,20 @@ impl Desk<'_> {
         }
         if !self.conn.is_autocommit() {
             self.ledger.finish()?;
+            if makes_orders {
+                self.conn.execute_batch(schema::MAKE_ORDERS)?;
+            }
             self.conn.execute_batch("COMMIT")?;
         }
         Ok(outcomes)
+    }
+
+    fn has_fewer_than(&self, count: usize) -> rusqlite::Result<bool> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let there: i64 =
+            self.conn
+                .query_row("SELECT count(*) FROM (SELECT 1 FROM bans LIMIT ?1)", [count], |row| row.get(0))?;
+        Ok(there < count)
     }
 
     fn put_in_force(&self, done: Done) -> Result<Changed, ChangeError> {
@@ -254,6 +281,9 @@ const GROUP: usize = 4_096;
 
 /// From how many changes on a transaction is given memory.
 const LARGE: usize = 10_000;
+
+/// From how many changes on, where there are fewer bans, indexes are made anew.
+const HUGE: usize = 50_000;
 
 /// Page caches, in SQLite's units: negative numbers are KiB. The usual one is SQLite's default.
 const LARGE_CACHE: i64 = -131_072;

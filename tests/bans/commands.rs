@@ -154,3 +154,54 @@ fn without_a_data_directory_there_is_nothing_to_change() {
         "mqtt-bouncer: SITE/bouncer.toml has no [node] data_dir, the folder in which bans are kept\n"
     );
 }
+
+#[test]
+fn lists_are_put_in_order_and_filtered_alike_beside_a_running_proxy_and_a_stopped_one() {
+    let site =
+        Site::new("[[ban]]\nas = \"clientid\"\nwho = \"file-bot\"\nuntil = \"2050-01-01T00:00:00Z\"\n");
+    for (who, until, reason) in
+        [("a", "2040-01-01T00:00:00Z", "Scan"), ("b", "2060-01-01T00:00:00Z", ""), ("c", "infinity", "scan")]
+    {
+        site.succeed(&["bans", "add", "clientid", who, "--until", until, "--reason", reason]);
+    }
+    let names = |more: &[&str]| {
+        let lines = site.succeed(&[&["bans", "list", "--json"], more].concat());
+        let name = |line: &str| {
+            let ban: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            ban["who"].as_str().expect("a text").to_owned()
+        };
+        lines.lines().map(name).collect::<Vec<_>>()
+    };
+    let check = || {
+        assert_eq!(names(&[]), ["a", "b", "c", "file-bot"]);
+        assert_eq!(names(&["--sort", "until"]), ["a", "file-bot", "b", "c"]);
+        assert_eq!(names(&["--sort", "until", "--desc", "--limit", "2"]), ["c", "b"]);
+        assert_eq!(names(&["--reason", "SCAN"]), ["a", "c"]);
+        assert_eq!(names(&["--source", "file"]), ["file-bot"]);
+        assert_eq!(names(&["--as", "username", "--as", "clientid", "--text", "B"]), ["b", "file-bot"]);
+        let shown = site.succeed(&["bans", "show", "clientid", "a"]);
+        assert!(shown.contains("2040-01-01T00:00:00+00:00  cli               a  Scan"), "{shown}");
+        assert!(shown.contains("  sources: [\"run_time\"]\n  hits: 0\n  last_hit: null"), "{shown}");
+        assert_eq!(
+            site.fail(&["bans", "show", "clientid", "nobody"]),
+            "mqtt-bouncer: there is none of clientid \"nobody\"\n"
+        );
+        assert_eq!(
+            site.fail(&["bans", "extend", "clientid", "file-bot", "1h"]),
+            "mqtt-bouncer: no ban of clientid \"file-bot\" is kept in SITE/data; it stands in the config file, and is lifted there\n"
+        );
+    };
+    check();
+    let proxy = site.serve();
+    check();
+    assert_eq!(
+        site.succeed(&["bans", "extend", "clientid", "a", "1d"]),
+        "holds until 2040-01-02T00:00:00+00:00\n"
+    );
+    drop(proxy);
+    assert_eq!(
+        site.succeed(&["bans", "extend", "clientid", "a", "1d"]),
+        "holds until 2040-01-03T00:00:00+00:00\n"
+    );
+    assert_eq!(site.succeed(&["bans", "extend", "clientid", "c", "1d"]), "holds until infinity\n");
+}

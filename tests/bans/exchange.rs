@@ -50,10 +50,10 @@ fn lists_of_emqx_tbmq_and_plain_ones_are_taken_in() {
         [
             "clientid bot-9",
             "clientid c1",
+            "clientid_re ^bot",
             "peerhost 192.0.2.1",
             "peerhost_net 10.1.2.0/24",
             "peerhost_net 2001:db8::/32",
-            "clientid_re ^bot",
             "username_re evil.*",
         ]
     );

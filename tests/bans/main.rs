@@ -2,8 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod api;
+mod beyond;
 mod commands;
 mod detection;
+mod emqx;
 mod exchange;
 mod harness;
 mod http;

@@ -167,6 +167,58 @@ def lists(api):
     api.call("DELETE", "/api/v5/nothing", 404)
 
 
+def rules(api):
+    """The lists as EMQX has them, and what it has not."""
+    for name in ("banned", "exemptions"):
+        rule = {"as": "clientid", "who": "a/b c", "by": "api.py", "reason": "driven", "until": "2099-01-01T00:00:00+00:00"}
+        made = api.call("POST", f"/api/v5/{name}", 200, rule)
+        assert {field: made[field] for field in rule} == rule and set(made) == {*rule, "at"}, made
+        assert api.call("POST", f"/api/v5/{name}", 400, rule)["code"] == "ALREADY_EXISTS"
+        api.call("POST", f"/api/v5/{name}", 400, rule | {"until": "2001-01-01T00:00:00Z"})
+        api.call("POST", f"/api/v5/{name}", 400, rule | {"what": 1})
+        api.call("POST", f"/api/v5/{name}", 400, {"as": "peerhost", "who": "nowhere"})
+        api.call("POST", f"/api/v5/{name}", 415, "{}", "text/plain")
+        page = api.call("GET", f"/api/v5/{name}?clientid={quote('a/b c', safe='')}", 200)
+        assert page == {"data": [made], "meta": {"page": 1, "limit": 100, "count": 1, "hasnext": False}}, page
+        api.call("GET", f"/api/v5/{name}?limit=0", 400)
+        api.call("GET", f"/api/v5/{name}?like_clientid=(", 400)
+        api.call("GET", f"/api/v5/{name}?nothing=1", 400)
+        path = f"/api/v5/{name}/clientid/{quote('a/b c', safe='')}"
+        found = api.call("GET", path, 200)
+        assert found["status"] == "active" and found.get("hits", 0) == 0, found
+        assert api.call("PUT", path, 200, {"reason": "changed", "until": "infinity"})["until"] == "infinity"
+        until = {"until": "2098-01-01T00:00:00+00:00"}
+        assert api.call("PATCH", path, 200, until)["reason"] == "changed"
+        extended = api.call("PATCH", path, 200, {"extend": "1h"})
+        assert extended["until"] == "2098-01-01T01:00:00+00:00", extended
+        api.call("PATCH", path, 400, {"extend": "for ever"})
+        api.call("PUT", f"/api/v5/{name}/nothing/x", 400, {})
+        several = [{"as": "username", "who": "u"}, {"as": "peerhost_net", "who": "192.0.2.77/24"}]
+        assert api.call("POST", f"/api/v5/{name}/bulk", 200, several)["added"] == 2
+        api.call("POST", f"/api/v5/{name}/bulk", 400, [{"as": "username", "who": "v"}, {"as": "username"}])
+        exported = api.call("GET", f"/api/v5/{name}/export?format=jsonl", 200)
+        assert sorted(json.loads(line)["who"] for line in exported.splitlines()) == ["192.0.2.0/24", "a/b c", "u"]
+        api.call("GET", f"/api/v5/{name}/export?format=none", 400)
+        api.call("DELETE", path, 204)
+        api.call("GET", path, 404)
+        api.call("PATCH", path, 404, until)
+        assert api.call("DELETE", path, 404)["code"] == "NOT_FOUND"
+        api.call("DELETE", f"/api/v5/{name}", 204)
+        assert api.call("GET", f"/api/v5/{name}", 200)["data"] == []
+    api.call("GET", "/api/v5/nothing", 404)
+
+
+def emqx_4(api):
+    made = api.call("POST", "/api/v4/banned", 200, {"as": "clientid", "who": "old"})
+    assert made["code"] == 0, made
+    assert api.call("POST", "/api/v4/banned", 200, {"who": "old"})["code"] == 107
+    page = api.call("GET", "/api/v4/banned?_page=1&_limit=10", 200)
+    assert page["code"] == 0 and page["data"][0]["who"] == "old" and page["meta"]["count"] == 1, page
+    for _ in range(2):
+        assert api.call("DELETE", "/api/v4/banned/clientid/old", 200) == {"code": 0}
+    assert api.call("GET", "/api/v4/banned", 200)["data"] == []
+
+
 def clients(api):
     page = api.call("GET", "/api/v5/clients?limit=5&sort=clientid&order=desc", 200)
     assert page == {"data": [], "meta": {"page": 1, "limit": 5, "count": 0, "hasnext": False}}, page
@@ -209,7 +261,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", required=True)
     api = Api(parser.parse_args().socket)
-    for topic in (monitoring, node, accounts, lists, clients, refused, explain, detections):
+    for topic in (monitoring, node, accounts, lists, rules, emqx_4, clients, refused, explain, detections):
         topic(api)
         print(f"{topic.__name__}: as documented")
     missing = api.missing()

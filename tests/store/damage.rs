@@ -64,7 +64,7 @@ fn a_newer_file_is_refused() {
     let home = filled();
     sql(&home, "PRAGMA user_version = 99");
     let error = refused(&home.path());
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 4, .. }), "{error}");
 }
 
 #[test]
@@ -151,8 +151,16 @@ fn rows_that_are_no_bans_are_counted_and_named() {
         ("'bans', 'username', CAST(x'ff' AS TEXT), NULL", "who is no text"),
     ] {
         let home = filled();
-        sql(&home, &format!("INSERT INTO bans VALUES ({columns}, 'me', 'by hand', 0, NULL)"));
-        sql(&home, "INSERT INTO bans VALUES ('exemptions', 'zzz', 'x', NULL, 'me', 'by hand', 0, NULL)");
+        sql(
+            &home,
+            &format!(
+                "INSERT INTO bans (list, \"as\", who, matching, \"by\", reason, at, until) VALUES ({columns}, 'me', 'by hand', 0, NULL)"
+            ),
+        );
+        sql(
+            &home,
+            "INSERT INTO bans (list, \"as\", who, matching, \"by\", reason, at, until) VALUES ('exemptions', 'zzz', 'x', NULL, 'me', 'by hand', 0, NULL)",
+        );
         let error = Store::open(home.path(), Some(Bouncer::default())).expect_err("a gap");
         assert!(matches!(error, OpenError::Rows { count: 2, .. }), "{columns}: {error}");
         assert!(error.to_string().contains(expected), "{columns}: {error}");
@@ -166,7 +174,7 @@ fn too_many_patterns_written_by_hand_are_not_dropped() {
     sql(
         &home,
         "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 256)
-         INSERT INTO bans SELECT 'bans', 'clientid_re', '(?=a)b' || n, 'search', '', '', 0, NULL FROM n",
+         INSERT INTO bans (list, \"as\", who, matching, \"by\", reason, at, until) SELECT 'bans', 'clientid_re', '(?=a)b' || n, 'search', '', '', 0, NULL FROM n",
     );
     let error = Store::open(home.path(), Some(Bouncer::default())).expect_err("too many");
     assert!(matches!(error, OpenError::TooMany { .. }), "{error}");
@@ -180,7 +188,10 @@ fn too_many_patterns_written_by_hand_are_not_dropped() {
 fn a_row_that_went_bad_is_named_when_it_is_asked_for() {
     let home = filled();
     let (store, _, _) = home.open();
-    sql(&home, "INSERT INTO bans VALUES ('bans', 'clientid_re', 'a', 'some', '', '', 0, NULL)");
+    sql(
+        &home,
+        "INSERT INTO bans (list, \"as\", who, matching, \"by\", reason, at, until) VALUES ('bans', 'clientid_re', 'a', 'some', '', '', 0, NULL)",
+    );
     let pattern = who(As::ClientIdRe, "a");
     let ban = Ban { who: pattern.clone(), ..forever("a") };
     let error = store.change_blocking(vec![Change::Add(List::Bans, ban, NOW)]).expect_err("bad");

@@ -5,11 +5,13 @@
 mod accounts;
 mod changes;
 mod damage;
+mod hits;
 mod kill;
 mod model;
 mod offences;
 mod reading;
 mod together;
+mod view;
 
 use mqtt_bouncer::admission::{As, Ban, List, Match, Terms, Timestamp, Until, Who};
 use mqtt_bouncer::bouncer::Bouncer;

@@ -1,7 +1,8 @@
 //! Random requests against the naive map, on disk, in the lists, and after the file is opened again.
 
 use super::*;
-use mqtt_bouncer::store::{Change, ChangeError, Changed};
+use mqtt_bouncer::bouncer::Hit;
+use mqtt_bouncer::store::{Amendment, Change, ChangeError, Changed, NewEnd};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -46,6 +47,17 @@ fn make(model: &mut Model, changes: &[Change]) -> Option<Changed> {
                     put(model, *list, ban);
                 }
             }
+            Change::Amend { list, who, amendment, now } => {
+                let key = (*list, who.clone());
+                if let Some(terms) = model.bans.get(&key) {
+                    let ban = amended(Ban { who: who.clone(), terms: terms.clone() }, amendment, *now);
+                    if amendment.end.is_some() && !ban.terms.is_active(*now) {
+                        return None;
+                    }
+                    put(model, *list, &ban);
+                }
+            }
+            Change::Hit(_) => {}
             Change::Remove(list, who) => model.lift(&(*list, who.clone())),
             Change::Clear(list) => {
                 let keys: Vec<_> = model.bans.keys().filter(|key| key.0 == *list).cloned().collect();
@@ -84,6 +96,20 @@ fn make(model: &mut Model, changes: &[Change]) -> Option<Changed> {
         forgotten += offences.saturating_sub(model.offences.len());
     }
     Some(Changed { removed, forgotten, ..done })
+}
+
+fn amended(ban: Ban, amendment: &Amendment, now: Timestamp) -> Ban {
+    let Ban { who, mut terms } = ban;
+    terms.by = amendment.by.clone().unwrap_or(terms.by);
+    terms.reason = amendment.reason.clone().unwrap_or(terms.reason);
+    terms.at = amendment.at.unwrap_or(terms.at);
+    terms.until = match (amendment.end, terms.until) {
+        (Some(NewEnd::At(end)), _) => end,
+        (Some(NewEnd::Later(time)), Until::Moment(end)) if end > now => Until::Moment(end.after(time)),
+        (Some(NewEnd::Later(time)), Until::Moment(_)) => Until::Moment(now.after(time)),
+        (_, until) => until,
+    };
+    Ban { who, terms }
 }
 
 /// The oldest first.
@@ -159,11 +185,33 @@ fn any_offence() -> impl Strategy<Value = Offence> {
     (any_who(), any::<u32>(), 0_i64..20).prop_map(|(who, count, until)| offence(who, count, until))
 }
 
+fn any_amendment() -> impl Strategy<Value = Amendment> {
+    let end = prop_oneof![
+        any_moment().prop_map(|end| NewEnd::At(Until::Moment(end))),
+        Just(NewEnd::At(Until::Infinity)),
+        (0_u64..9).prop_map(|time| NewEnd::Later(Duration::from_millis(time))),
+    ];
+    let text = prop::option::of("[a-c]?");
+    (text.clone(), text, prop::option::of(any_moment()), prop::option::of(end)).prop_map(
+        |(by, reason, at, end)| Amendment {
+            who: None,
+            by: by.map(Into::into),
+            reason: reason.map(Into::into),
+            at,
+            end,
+        },
+    )
+}
+
 fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         5 => (any_list(), any_ban()).prop_map(|(list, ban)| Change::Put(list, ban)),
         2 => (any_list(), any_ban()).prop_map(|(list, ban)| Change::Extend(list, ban)),
         4 => (any_list(), any_ban(), any_moment()).prop_map(|(list, ban, now)| Change::Add(list, ban, now)),
+        3 => (any_list(), any_who(), any_amendment(), any_moment()).prop_map(|(list, who, amendment, now)| {
+            Change::Amend { list, who, amendment: Box::new(amendment), now }
+        }),
+        2 => (any_who(), any_moment()).prop_map(|(who, last)| Change::Hit(Hit { who, count: 1, last })),
         4 => (any_list(), any_who()).prop_map(|(list, who)| Change::Remove(list, who)),
         1 => any_list().prop_map(Change::Clear),
         2 => (any_list(), any_moment(), 0_usize..4)
@@ -210,7 +258,7 @@ fn make_both(store: &Store, model: &mut Model, changes: Vec<Change>) {
             assert_eq!(done, expected);
             *model = copy;
         }
-        (Err(ChangeError::Exists(_)), None) => {}
+        (Err(ChangeError::Exists(_) | ChangeError::Ended(_)), None) => {}
         (found, expected) => panic!("found {found:?}, expected {expected:?}"),
     }
 }

@@ -97,3 +97,23 @@ fn whoever_stops_waiting_is_served_all_the_same() {
     assert_eq!(bouncer.count(List::Bans, As::ClientId), 1);
     assert_eq!(names(&home.stored(List::Bans)), ["c"]);
 }
+
+#[test]
+fn a_huge_import_leaves_a_whole_file_taken_back_or_not() {
+    let home = Home::new();
+    let (store, bouncer, _) = home.open();
+    let bans = |last: &str| -> Vec<Change> {
+        let names = (0..50_000).map(|number| format!("c{number}")).chain([last.to_owned()]);
+        names.map(|name| Change::Put(List::Bans, forever(&name))).collect()
+    };
+    let mut refused = bans("x");
+    refused.push(Change::Add(List::Bans, forever("c7"), NOW));
+    store.change_blocking(refused).expect_err("c7 is there");
+    assert_eq!(bouncer.count(List::Bans, As::ClientId), 0);
+    store.change_blocking(bans("x")).expect("made");
+    store.change_blocking(bans("y")).expect("made again");
+    store.close();
+    // The start compares the indexes with the table.
+    let (_store, bouncer, loaded) = home.open();
+    assert_eq!((loaded.bans, bouncer.count(List::Bans, As::ClientId)), (50_002, 50_002));
+}

@@ -10,12 +10,12 @@ use serde_json::Value;
 impl Caller {
     /// A page of those who are inside, which these words ask for: `{"data": [...], "meta": {...}}`.
     pub async fn clients(&self, words: &[(&str, String)]) -> Result<Value, CallError> {
-        self.page("clients", words).await
+        self.rows("clients", words).await
     }
 
     /// A page of those who were turned away.
     pub async fn refused(&self, words: &[(&str, String)]) -> Result<Value, CallError> {
-        self.page("refused", words).await
+        self.rows("refused", words).await
     }
 
     /// A client that is inside; `None` when nobody of that client identifier is.
@@ -57,7 +57,7 @@ impl Caller {
         }
     }
 
-    async fn page(&self, path: &str, words: &[(&str, String)]) -> Result<Value, CallError> {
+    async fn rows(&self, path: &str, words: &[(&str, String)]) -> Result<Value, CallError> {
         let words: Vec<_> = words.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
         let path = format!("{path}?{}", words.join("&"));
         let answer: Bytes = self.call(Method::GET, &path, empty()).await?;

@@ -21,11 +21,13 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use way::Way;
 
 /// Calls one proxy. Each call is a connection of its own.
@@ -69,6 +71,19 @@ impl CallError {
     /// True when the call names something that is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, CallError::Refused { code, .. } if code == "NOT_FOUND")
+    }
+}
+
+impl CallError {
+    /// True when nobody has the socket open: the proxy is not running.
+    pub fn is_stopped(&self) -> bool {
+        let gone = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+        matches!(self, CallError::Unreachable { source, .. } if gone.contains(&source.kind()))
+    }
+
+    /// True when the call names what stands in the config file alone.
+    fn is_in_file(&self) -> bool {
+        matches!(self, CallError::Refused { code, .. } if code == "CONFLICT")
     }
 }
 
@@ -130,7 +145,8 @@ impl Caller {
             Mode::Put => "put",
             Mode::Add => "add",
         };
-        let path = format!("{}/import?mode={word}", path_name(list));
+        // Whoever imports bans that have ended has said so on the command line.
+        let path = format!("{}/import?mode={word}&keep_expired=true", path_name(list));
         let (sender, body) = Channel::<Bytes, Infallible>::new(4);
         let call = self.call(Method::POST, &path, body.boxed_unsync());
         // An answer that comes early is a refusal: then nobody takes the rest.
@@ -139,13 +155,38 @@ impl Caller {
         serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error).into())
     }
 
+    /// A page of a list, by the query that asks for it.
+    pub async fn page(&self, list: List, query: &str) -> Result<Value, CallError> {
+        let path = format!("{}?{query}", path_name(list));
+        read(&self.call(Method::GET, &path, empty()).await?)
+    }
+
+    /// The one that names `who`, with all its fields; `None` when there is none.
+    pub async fn one(&self, list: List, who: &Who) -> Result<Option<Value>, CallError> {
+        match self.call(Method::GET, &path_of(list, who), empty()).await {
+            Ok(answer) => read(&answer).map(Some),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the one that names `who` hold for longer; `None` when there is none that was made at run time.
+    pub async fn extend(&self, list: List, who: &Who, time: Duration) -> Result<Option<Value>, CallError> {
+        let body = json(&serde_json::json!({ "extend": format!("{}ms", time.as_millis()) }));
+        match self.call(Method::PATCH, &path_of(list, who), body).await {
+            Ok(answer) => read(&answer).map(Some),
+            Err(error) if error.is_not_found() || error.is_in_file() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Lifts the one that names `who`; false when there is none.
     pub async fn remove(&self, list: List, who: &Who) -> Result<bool, CallError> {
         let named = Named { r#as: who.kind().to_string(), who: who.to_string() };
         let path = format!("{}/remove", path_name(list));
         match self.call(Method::POST, &path, json(&named)).await {
             Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) if error.is_not_found() || error.is_in_file() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -183,6 +224,15 @@ impl Caller {
             Err(error) = connection => Err(CallError::Broke(error)),
         }
     }
+}
+
+fn read(answer: &[u8]) -> Result<Value, CallError> {
+    serde_json::from_slice(answer).map_err(|error| BadExplanation::new(&error).into())
+}
+
+fn path_of(list: List, who: &Who) -> String {
+    let name = who.to_string();
+    format!("{}/{}/{}", path_name(list), who.kind(), utf8_percent_encode(&name, NON_ALPHANUMERIC))
 }
 
 async fn send(bans: &[Ban], mut sender: Sender<Bytes, Infallible>, seen: impl Fn(usize)) {

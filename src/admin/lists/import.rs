@@ -1,0 +1,111 @@
+//! Takes in a file of bans or exemptions, in any of the forms that are read: all of it or nothing.
+
+use super::target::Listed;
+use super::{change, log_one};
+use crate::admin::api::Admin;
+use crate::admin::fault::{Fault, FaultBody};
+use crate::admin::query::Params;
+use crate::admission::{As, List};
+use crate::exchange::{self, Format, ReadOptions};
+use crate::store::Change;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader};
+use tokio_util::io::{StreamReader, SyncIoBridge};
+use tracing::info;
+use utoipa::ToSchema;
+
+/// What an import does with a `who` that is on the list already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Change it.
+    Put,
+    /// Refuse the import, unless the one that is there has ended.
+    Add,
+}
+
+/// How many bans or exemptions a call has made and changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Changes {
+    /// New ones.
+    pub added: usize,
+    /// Those that were there, and say something else now.
+    pub changed: usize,
+}
+
+/// Takes in all records of the body, or none. It is read as it comes, and may be of any length.
+#[utoipa::path(
+    post,
+    path = "/api/v5/{list}/import",
+    tag = "lists",
+    params(
+        ("list" = String, Path, description = "`banned` or `exemptions`"),
+        ("mode" = Option<Mode>, Query, description = "what happens to one that is there already; `put` if nothing is said"),
+        ("format" = Option<String>, Query, description = "`jsonl` (if nothing is said), `emqx-csv`, `emqx-json`, `tbmq-json` or `plain`"),
+        ("as" = Option<String>, Query, description = "what the names of a plain list are"),
+        ("by" = Option<String>, Query, description = "the author of those that name none"),
+        ("keep_expired" = Option<bool>, Query, description = "take in what has ended, too; else that is a mistake"),
+    ),
+    request_body(content = String, content_type = "application/x-ndjson"),
+    responses(
+        (status = OK, description = "how many were made and changed", body = Changes),
+        (status = BAD_REQUEST, description = "nothing has changed; the message names the line", body = FaultBody),
+        (status = NOT_FOUND, description = "there is no such list", body = FaultBody),
+    )
+)]
+pub(super) async fn import(
+    State(admin): State<Admin>,
+    Listed(list): Listed,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<Json<Changes>, Fault> {
+    let params = Params::read(query.as_deref(), &["mode", "format", "as", "by", "keep_expired"])?;
+    let mode = params.parsed("mode", Mode::of, "put or add")?.unwrap_or(Mode::Put);
+    let format = params.parsed("format", |name| name.parse().ok(), FORMATS)?.unwrap_or(Format::JsonLines);
+    let options = ReadOptions {
+        now: admin.moment().now,
+        by: params.first("by").unwrap_or(AUTHOR).into(),
+        kind: params.parsed("as", |name| name.parse::<As>().ok(), "a kind of ban")?,
+        keep_expired: params.flag("keep_expired")?,
+    };
+    let bytes = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
+    let records = BufReader::new(SyncIoBridge::new(bytes));
+    let read = tokio::task::spawn_blocking(move || read_changes(format, records, list, mode, options));
+    let changes = read.await.map_err(|_| Fault::internal(&"the records could not be read"))??;
+    let one = if changes.len() == 1 { changes.first().cloned() } else { None };
+    let done = change(&admin, changes).await?;
+    if let Some(Change::Put(list, ban) | Change::Add(list, ban, _)) = one {
+        log_one(list, "added", &ban);
+    } else {
+        info!(%list, added = done.added, changed = done.changed, "imported");
+    }
+    Ok(Json(Changes { added: done.added, changed: done.changed }))
+}
+
+/// All records, or the first mistake.
+fn read_changes(
+    format: Format,
+    records: impl BufRead,
+    list: List,
+    mode: Mode,
+    options: ReadOptions,
+) -> Result<Vec<Change>, Fault> {
+    let now = options.now;
+    exchange::read(format, records, options)
+        .map(|record| {
+            let ban = record
+                .map_err(|error| Fault::bad_request(&error))?
+                .map_err(|error| Fault::bad_request(&error))?;
+            Ok(mode.change(list, ban, now))
+        })
+        .collect()
+}
+
+/// The author of imported bans that name none.
+const AUTHOR: &str = "api";
+
+pub(super) const FORMATS: &str = "jsonl, emqx-csv, emqx-json, tbmq-json or plain";

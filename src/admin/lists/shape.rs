@@ -1,0 +1,104 @@
+//! Bans as the answers have them.
+
+use super::wanted::{Moment, status_name};
+use crate::admission::{Ban, List, Match, Terms};
+use crate::store::{Entry, Source};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A ban or an exemption. In EMQX's form the first six fields, and `match` where it is `full`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Shape {
+    /// `clientid`, `username`, `peerhost`, `peerhost_net`, `clientid_re`, `username_re` or `peerhost_re`.
+    r#as: &'static str,
+    /// The name, address, network or pattern, in its canonical form.
+    who: String,
+    /// Who made it.
+    by: String,
+    /// Why.
+    reason: String,
+    /// Since when: RFC 3339 with whole seconds.
+    at: String,
+    /// Until when: RFC 3339 with whole seconds, or `infinity`.
+    until: String,
+    /// What part of a name a pattern matches: `search` (any) or `full` (the whole).
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    matching: Option<&'static str>,
+    #[serde(flatten)]
+    more: Option<More>,
+}
+
+/// What EMQX's bans do not say.
+#[derive(Debug, Serialize, ToSchema)]
+struct More {
+    /// `active`, `expired` or `deleting_soon`.
+    status: &'static str,
+    /// Which of its sources is in force: `run_time`, or `file`, the config file.
+    source: &'static str,
+    /// All the sources that name it.
+    sources: Vec<&'static str>,
+    #[serde(flatten)]
+    hits: Option<Hits>,
+}
+
+/// Whom a ban has refused.
+#[derive(Debug, Serialize, ToSchema)]
+struct Hits {
+    /// How often it has refused somebody. Bans only.
+    hits: u64,
+    /// When it has refused somebody last; `null` for never. Bans only.
+    last_hit: Option<String>,
+}
+
+impl Shape {
+    /// In EMQX's form.
+    pub(super) fn plain(entry: Entry) -> Shape {
+        Shape::new(
+            entry.kind.as_str(),
+            entry.who,
+            entry.matching.filter(|word| *word == Match::Full),
+            &entry.terms,
+        )
+    }
+
+    /// In EMQX's form.
+    pub(super) fn of_ban(ban: &Ban) -> Shape {
+        let matching = ban.who.matching().filter(|word| *word == Match::Full);
+        Shape::new(ban.who.kind().as_str(), ban.who.to_string(), matching, &ban.terms)
+    }
+
+    /// With everything that is known.
+    pub(super) fn full(entry: Entry, list: List, moment: Moment) -> Shape {
+        let other = match entry.source {
+            Source::File => Source::RunTime,
+            Source::RunTime => Source::File,
+        };
+        let sources = [Some(entry.source), entry.has_both.then_some(other)];
+        let hits = Hits { hits: entry.hits, last_hit: entry.last_hit.map(|at| at.to_string()) };
+        let more = More {
+            status: status_name(entry.terms.status(moment.now, moment.ttl)),
+            source: entry.source.as_str(),
+            sources: sources.into_iter().flatten().map(Source::as_str).collect(),
+            hits: Some(hits).filter(|_| list == List::Bans),
+        };
+        let shape = Shape::new(entry.kind.as_str(), entry.who, entry.matching, &entry.terms);
+        Shape { more: Some(more), ..shape }
+    }
+
+    fn new(kind: &'static str, who: String, matching: Option<Match>, terms: &Terms) -> Shape {
+        let matching = matching.map(|word| match word {
+            Match::Search => "search",
+            Match::Full => "full",
+        });
+        Shape {
+            r#as: kind,
+            who,
+            by: terms.by.to_string(),
+            reason: terms.reason.to_string(),
+            at: terms.at.to_string(),
+            until: terms.until.to_string(),
+            matching,
+            more: None,
+        }
+    }
+}
