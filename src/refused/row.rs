@@ -36,7 +36,7 @@ pub struct Row {
     pub id: RowId,
     /// Who was turned away.
     pub origin: Origin,
-    /// The client identifier, at most [`MAX_NAME`] bytes of it; `None` where it had none, or was not told apart.
+    /// The client identifier, at most 256 bytes of it; `None` where it had none, or was not told apart.
     pub client_id: Option<CompactString>,
     /// The user name, likewise.
     pub username: Option<CompactString>,
@@ -50,7 +50,7 @@ pub struct Row {
     pub zone: Arc<str>,
     /// Why it was turned away last.
     pub reason: Reason,
-    /// What kind of ban refused it last, and whom that names, at most [`MAX_NAME`] bytes of it.
+    /// What kind of ban refused it last, and whom that names, at most 256 bytes of it.
     pub ban: Option<(As, CompactString)>,
     /// When it came first.
     pub first: Timestamp,

@@ -123,7 +123,9 @@ fn shadow_mode_tells_and_lets_in() {
 #[test]
 fn with_count_refused_the_last_connect_proceeds_and_the_next_is_banned_as_in_emqx() {
     let broker = Broker::start_with_accounts(&[("owner", "right")]);
-    let sections = "[flapping_detect]\nenable = true\nmax_count = 3\ncount_refused = true\n";
+    // Else the ban ends the session that makes it.
+    let sections =
+        "[banned]\nkick = []\n[flapping_detect]\nenable = true\nmax_count = 3\ncount_refused = true\n";
     let proxy = Proxy::start(&config(broker.addr, "", sections));
     // Every CONNECT counts, whatever becomes of it.
     let refused = Caller::new(proxy.addr, "refused").with("owner", "wrong");
@@ -135,6 +137,23 @@ fn with_count_refused_the_last_connect_proceeds_and_the_next_is_banned_as_in_emq
     let busy = Caller::new(proxy.addr, "busy").with("owner", "right").speaking(Version::V311);
     let _first_three = [(); 3].map(|()| busy.enter());
     assert_eq!(busy.refusal(), Some(5));
+}
+
+/// EMQX kicks by client identifier, too, whoever has made the ban.
+#[test]
+fn with_count_refused_the_ban_ends_the_sessions_of_its_client_identifier() {
+    let broker = Broker::start();
+    let sections = "[flapping_detect]\nenable = true\nmax_count = 3\ncount_refused = true\n";
+    let proxy = Proxy::start(&config(broker.addr, "", sections));
+    let busy = Caller::new(proxy.addr, "busy").speaking(Version::V311);
+    let (_first, _other) = (busy.enter(), Caller::new(proxy.addr, "other").enter());
+    // The broker gives the first one's session to the second.
+    let _second = busy.enter();
+    // The third one makes the ban, and may go before it is answered.
+    let _third = busy.call();
+    await_ban(&proxy, "busy");
+    proxy.log().wait_for(0, &["session ended", "client_id=busy ", "cause=\"kicked\""]);
+    assert_eq!(proxy.log().lines_with(&["session ended", "client_id=other "]), Vec::<String>::new());
 }
 
 #[test]
