@@ -52,7 +52,7 @@ impl Params {
     /// A whole number within bounds.
     pub(super) fn number(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, Fault> {
         let read = |value: &str| value.parse().ok().filter(|number| (min..=max).contains(number));
-        let expected = if max == u64::MAX {
+        let expected = if max >= i64::MAX.unsigned_abs() {
             format!("a whole number from {min} on")
         } else {
             format!("a whole number from {min} to {max}")

@@ -4,6 +4,7 @@ use super::wanted::{Moment, status_name};
 use crate::admission::{Ban, List, Match, Terms};
 use crate::store::{Entry, Source};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A ban or an exemption. In EMQX's form the first six fields, and `match` where it is `full`.
@@ -24,30 +25,22 @@ pub(super) struct Shape {
     /// What part of a name a pattern matches: `search` (any) or `full` (the whole).
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     matching: Option<&'static str>,
-    #[serde(flatten)]
-    more: Option<More>,
-}
-
-/// What EMQX's bans do not say.
-#[derive(Debug, Serialize, ToSchema)]
-struct More {
     /// `active`, `expired` or `deleting_soon`.
-    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
     /// Which of its sources is in force: `run_time`, or `file`, the config file.
-    source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
     /// All the sources that name it.
-    sources: Vec<&'static str>,
-    #[serde(flatten)]
-    hits: Option<Hits>,
-}
-
-/// Whom a ban has refused.
-#[derive(Debug, Serialize, ToSchema)]
-struct Hits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources: Option<Vec<&'static str>>,
     /// How often it has refused somebody. Bans only.
-    hits: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hits: Option<u64>,
     /// When it has refused somebody last; `null` for never. Bans only.
-    last_hit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    last_hit: Option<Value>,
 }
 
 impl Shape {
@@ -74,15 +67,15 @@ impl Shape {
             Source::RunTime => Source::File,
         };
         let sources = [Some(entry.source), entry.has_both.then_some(other)];
-        let hits = Hits { hits: entry.hits, last_hit: entry.last_hit.map(|at| at.to_string()) };
-        let more = More {
-            status: status_name(entry.terms.status(moment.now, moment.ttl)),
-            source: entry.source.as_str(),
-            sources: sources.into_iter().flatten().map(Source::as_str).collect(),
-            hits: Some(hits).filter(|_| list == List::Bans),
-        };
-        let shape = Shape::new(entry.kind.as_str(), entry.who, entry.matching, &entry.terms);
-        Shape { more: Some(more), ..shape }
+        let is_counted = list == List::Bans;
+        Shape {
+            status: Some(status_name(entry.terms.status(moment.now, moment.ttl))),
+            source: Some(entry.source.as_str()),
+            sources: Some(sources.into_iter().flatten().map(Source::as_str).collect()),
+            hits: is_counted.then_some(entry.hits),
+            last_hit: is_counted.then(|| entry.last_hit.map(|at| at.to_string()).into()),
+            ..Shape::new(entry.kind.as_str(), entry.who, entry.matching, &entry.terms)
+        }
     }
 
     fn new(kind: &'static str, who: String, matching: Option<Match>, terms: &Terms) -> Shape {
@@ -98,7 +91,11 @@ impl Shape {
             at: terms.at.to_string(),
             until: terms.until.to_string(),
             matching,
-            more: None,
+            status: None,
+            source: None,
+            sources: None,
+            hits: None,
+            last_hit: None,
         }
     }
 }

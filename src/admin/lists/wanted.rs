@@ -42,7 +42,7 @@ pub(in crate::admin) struct Moment {
 impl Wanted {
     pub(super) fn read(query: Option<&str>, list: List, moment: Moment) -> Result<Wanted, Fault> {
         let params = Params::read(query, &KNOWN)?;
-        let page = params.number("page", 1, u64::MAX)?;
+        let page = params.number("page", 1, MAX_PAGE)?;
         let limit = params.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let (mut selection, emqx) = emqx_filter(&params)?;
@@ -274,3 +274,5 @@ const AN_END: &str = "\"infinity\", RFC 3339 (its + written as %2B), or epoch se
 const A_MOMENT: &str = "RFC 3339 (its + written as %2B), or epoch seconds";
 const DEFAULT_LIMIT: u64 = 100;
 pub(super) const MAX_LIMIT: u64 = 10_000;
+/// The greatest number that the document can name.
+const MAX_PAGE: u64 = i64::MAX.unsigned_abs();
