@@ -1,7 +1,9 @@
-//! Prices of the API: single bans by one caller and by 32 at once, and pages of a list of a million.
+//! Prices of the API: single bans by one caller and by 32 at once, pages of a list of a million, and what clients of the
+//! proxy feel of 32 callers who do nothing else.
 //!
-//! `cargo bench --bench api [-- --quick]`: the binary, spoken to through its socket over connections that are kept; with
-//! `--quick` ten thousand bans.
+//! `cargo bench --bench api [-- --quick | --beside]`: the binary, spoken to through its socket over connections that are
+//! kept; with `--quick` ten thousand bans; with `--beside` only the last of the three. The callers of that one are a
+//! process of the lowest priority, since what they take of the processors is no price of the proxy's.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "it has no caller but its author")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "the table is the product")]
@@ -10,6 +12,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +21,12 @@ use std::time::{Duration, Instant};
 const BINARY: &str = env!("CARGO_BIN_EXE_mqtt-bouncer");
 
 fn main() {
+    if let Some(socket) = std::env::args().skip_while(|argument| argument != CALLERS).nth(1) {
+        return call_for_ever(Path::new(&socket));
+    }
+    if std::env::args().any(|argument| argument == "--beside") {
+        return beside();
+    }
     let is_quick = std::env::args().any(|argument| argument == "--quick");
     let (count, singles) = if is_quick { (10_000, 500) } else { (1_000_000, 3_000) };
     let folder = tempfile::tempdir().expect("a folder");
@@ -49,6 +58,129 @@ fn main() {
     let began = Instant::now();
     let length = Caller::new(&socket).call("GET", "/api/v5/banned/export", b"").len();
     println!("{:<62} {:>8.2} s   {length} bytes", "export of all", began.elapsed().as_secs_f64());
+    beside();
+}
+
+/// How a process of this benchmark is told to be the callers.
+const CALLERS: &str = "--callers";
+
+/// What clients feel of the API: round trips within a session, and new sessions, in turns with callers and without.
+fn beside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("bouncer.toml");
+    let text = format!(
+        "[node]\ndata_dir = \"data\"\n[log]\nmax_connection_lines = 1\n[[listener]]\nname = \"mqtt\"\nbind = \"127.0.0.1:0\"\n\
+         [upstream]\nservers = [\"{}\"]\n",
+        echo()
+    );
+    fs::write(&config, text).expect("written");
+    let _proxy = Proxy::start(&config);
+    let socket = folder.path().join("data/control.sock");
+    let status = Caller::new(&socket).call("GET", "/api/v5/status", b"");
+    let (_, addr) = status.split_once("\"address\":\"").expect("a listener");
+    let addr: SocketAddr = addr.split('"').next().expect("an end").parse().expect("an address");
+    let (mut quiet, mut busy) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for _ in 0..ROUNDS {
+        feel(addr, &mut quiet);
+        let callers = Callers::start(&socket);
+        feel(addr, &mut busy);
+        drop(callers);
+    }
+    let what = ["round trip of 64 bytes", "CONNECT to CONNACK"];
+    for (what, (mut quiet, mut busy)) in what.into_iter().zip(quiet.into_iter().zip(busy)) {
+        row(&format!("{what}, nobody calls the API"), &mut quiet);
+        row(&format!("{what}, beside 32 callers"), &mut busy);
+        let median = |times: &[Duration]| times[times.len() / 2].as_secs_f64();
+        let mean = |times: &[Duration]| times.iter().sum::<Duration>().as_secs_f64() / times.len() as f64;
+        let (p50, all) = (median(&busy) / median(&quiet), mean(&busy) / mean(&quiet));
+        println!("{:<62} p50 x {p50:.3}  mean x {all:.3}", "");
+    }
+}
+
+const ROUNDS: usize = 6;
+
+/// Times some seconds of a client's life.
+fn feel(addr: SocketAddr, times: &mut [Vec<Duration>; 2]) {
+    let [trips, connects] = times;
+    let mut client = connect(addr);
+    let (mut packet, mut answer) = (vec![0x30, 62, 0, 1, b't'], [0; 64]);
+    packet.resize(64, b'x');
+    let until = Instant::now() + Duration::from_millis(1_500);
+    while Instant::now() < until {
+        let began = Instant::now();
+        client.write_all(&packet).expect("sent");
+        client.read_exact(&mut answer).expect("it comes back");
+        trips.push(began.elapsed());
+    }
+    let until = Instant::now() + Duration::from_millis(1_500);
+    while Instant::now() < until {
+        let began = Instant::now();
+        drop(connect(addr));
+        connects.push(began.elapsed());
+    }
+}
+
+/// A client that was let in.
+fn connect(addr: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(addr).expect("the proxy answers");
+    client.set_nodelay(true).expect("a socket");
+    client.write_all(b"\x10\x0e\0\x04MQTT\x04\x02\0\0\0\x02ab").expect("sent");
+    client.read_exact(&mut [0; 4]).expect("a CONNACK");
+    client
+}
+
+/// A broker that says yes and sends everything back.
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let addr = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            std::thread::spawn(move || -> std::io::Result<()> {
+                client.set_nodelay(true)?;
+                client.read_exact(&mut [0; 16])?;
+                client.write_all(b"\x20\x02\0\0")?;
+                let mut back = client.try_clone()?;
+                std::io::copy(&mut client, &mut back).map(drop)
+            });
+        }
+    });
+    addr
+}
+
+/// A process of 32 callers.
+struct Callers(Child);
+
+impl Callers {
+    fn start(socket: &Path) -> Callers {
+        let own = std::env::current_exe().expect("this benchmark");
+        let child = Command::new("nice").args(["-n", "19"]).arg(own).arg(CALLERS).arg(socket).spawn();
+        std::thread::sleep(Duration::from_millis(300));
+        Callers(child.expect("nice is there"))
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// 32 callers who make, look at and lift bans as fast as they can, until they are killed.
+fn call_for_ever(socket: &Path) {
+    std::thread::scope(|scope| {
+        for index in 0..32 {
+            scope.spawn(move || {
+                let mut caller = Caller::new(socket);
+                for number in 0..u32::MAX {
+                    let who = format!("single-{}-{index}-{number}", std::process::id());
+                    let body = format!(r#"{{"as":"clientid","who":"{who}"}}"#);
+                    caller.call("POST", "/api/v5/banned", body.as_bytes());
+                    caller.call("GET", "/api/v5/banned?limit=10&sort=who", b"");
+                }
+            });
+        }
+    });
 }
 
 const PAGES: &[&str] = &[
