@@ -8,6 +8,7 @@ pub mod relay;
 mod scratch;
 pub mod slots;
 pub mod stop;
+pub mod stream;
 pub mod trust;
 pub mod upstream;
 

@@ -1,6 +1,7 @@
 //! Dials brokers.
 
 use super::options::TcpOptions;
+use super::stream::Stream;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -104,7 +105,7 @@ impl Upstream {
     pub async fn dial(
         &self,
         mut attempted: impl FnMut(&Attempt<'_>),
-    ) -> Result<(TcpStream, &Server), DialError> {
+    ) -> Result<(Stream, &Server), DialError> {
         let servers = &self.settings.servers;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
         let mut failure = None;
@@ -134,17 +135,17 @@ impl Upstream {
         self.try_connect(server, patience.min(self.settings.connect_timeout)).await.is_ok()
     }
 
-    async fn try_connect(&self, server: &Server, patience: Duration) -> io::Result<TcpStream> {
+    async fn try_connect(&self, server: &Server, patience: Duration) -> io::Result<Stream> {
         timeout(patience, self.connect(server)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    async fn connect(&self, server: &Server) -> io::Result<TcpStream> {
+    async fn connect(&self, server: &Server) -> io::Result<Stream> {
         let stream = match server.addr {
             Some(addr) => TcpStream::connect(addr).await?,
             None => TcpStream::connect(&server.text).await?,
         };
         self.settings.tcp.apply(&stream)?;
-        Ok(stream)
+        Ok(stream.into())
     }
 }
 

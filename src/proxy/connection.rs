@@ -8,6 +8,7 @@ use crate::admission::{Client, Verdict};
 use crate::metrics::Outcome;
 use crate::net::linger;
 use crate::net::relay::{Cause, relay};
+use crate::net::stream::Stream;
 use crate::sessions::{Entered, Guest};
 use crate::telemetry::Chain;
 use crate::wire::mqtt::Version;
@@ -63,8 +64,8 @@ pub(super) struct Name {
 
 /// A client that was let in, with its broker, which has its CONNECT.
 struct Inside {
-    client: TcpStream,
-    broker: TcpStream,
+    client: Stream,
+    broker: Stream,
     server: String,
     name: Name,
     session: Session,
@@ -73,12 +74,12 @@ struct Inside {
 
 impl Connection<'_> {
     /// Lets the client in, or turns it away.
-    async fn enter(&self, client: TcpStream) -> Option<Inside> {
-        if self.settings.tcp.apply(&client).is_err() {
+    async fn enter(&self, socket: TcpStream) -> Option<Inside> {
+        if self.settings.tcp.apply(&socket).is_err() {
             self.log_no_connect(&NoConnect::Probe, Outcome::Probe);
             return None;
         }
-        let client = self.knock(client)?;
+        let client = self.knock(socket.into())?;
         let (client, arrival) = self.read_connect(client).await?;
         let Arrival { bytes, session, version, client_id, username, credentials, .. } = arrival;
         let Arrival { max_packet_size, clean_start, .. } = arrival;
@@ -118,7 +119,7 @@ impl Connection<'_> {
 
     /// Ends a connection from a banned address before anything is read, where the listener is set to, or where the
     /// address hammers.
-    fn knock(&self, client: TcpStream) -> Option<TcpStream> {
+    fn knock(&self, client: Stream) -> Option<Stream> {
         let policy = &self.settings.policy;
         if self.settings.on_banned_peer == OnBannedPeer::Connack && policy.hammering.is_none() {
             return Some(client);
@@ -128,7 +129,7 @@ impl Connection<'_> {
             OnBannedPeer::Connack if !self.is_hushed(&ban) => return Some(client),
             OnBannedPeer::Connack | OnBannedPeer::Close => {}
             // Only a socket that the peer has reset already cannot be reset.
-            OnBannedPeer::Reset => drop(client.set_zero_linger()),
+            OnBannedPeer::Reset => drop(client.reset_on_drop()),
         }
         let refusal = Refusal::Banned(ban);
         self.log_refused(&refusal, None);
@@ -136,7 +137,7 @@ impl Connection<'_> {
         None
     }
 
-    async fn read_connect(&self, mut client: TcpStream) -> Option<(TcpStream, Arrival)> {
+    async fn read_connect(&self, mut client: Stream) -> Option<(Stream, Arrival)> {
         let DoorSettings { max_connect_size, connect_timeout, .. } = *self.settings;
         let fingerprint =
             |username: Option<&str>, password: &[u8]| self.proxy.bouncer.fingerprint(username, password);
@@ -180,7 +181,7 @@ impl Connection<'_> {
         Client::new(self.peer.ip(), &name.client_id, name.username.as_deref())
     }
 
-    async fn refuse(&self, client: TcpStream, refusal: Refusal, name: &Name) -> Option<Inside> {
+    async fn refuse(&self, client: Stream, refusal: Refusal, name: &Name) -> Option<Inside> {
         self.log_refused(&refusal, Some(name));
         self.note_refused(&refusal, Some(name));
         match self.tell_refused(&refusal, name) {
@@ -192,7 +193,7 @@ impl Connection<'_> {
 
     async fn answer(
         &self,
-        client: TcpStream,
+        client: Stream,
         refusal: &Refusal,
         version: Version,
         max_packet_size: Option<u32>,
@@ -242,6 +243,6 @@ impl Connection<'_> {
 /// Why a client is told that its session ends when it is kicked. \[MQTT 5, section 3.14.2.1\]
 const ADMINISTRATIVE_ACTION: u8 = 0x98;
 
-async fn write_all(stream: &mut TcpStream, bytes: &[u8], deadline: Duration) -> io::Result<()> {
+async fn write_all(stream: &mut Stream, bytes: &[u8], deadline: Duration) -> io::Result<()> {
     timeout(deadline, stream.write_all(bytes)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
