@@ -4,3 +4,13 @@
 //! complete, need more, or wrong (and which rule of the specification it breaks).
 
 pub mod mqtt;
+pub mod proxy_protocol;
+
+/// What the bytes at hand amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading<T> {
+    /// The value is all there.
+    Complete(T),
+    /// Nothing is wrong so far; at least this many more bytes are needed before asking again pays.
+    NeedMore(usize),
+}

@@ -10,6 +10,8 @@ pub mod frame;
 pub mod property;
 pub mod session;
 
+pub use super::Reading;
+
 use std::fmt;
 
 /// The MQTT version that a client speaks, as its CONNECT names it.
@@ -41,15 +43,6 @@ impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What the bytes at hand amount to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading<T> {
-    /// The value is all there.
-    Complete(T),
-    /// Nothing is wrong so far; at least this many more bytes are needed before asking again pays.
-    NeedMore(usize),
 }
 
 /// The type of an MQTT control packet: the upper half of its first byte.
