@@ -16,7 +16,7 @@ cd "$(dirname "$0")" || exit 2
 seconds=${1:-600}
 shift $(($# > 0))
 targets=("$@")
-[[ ${#targets[@]} -gt 0 ]] || targets=(connect frame config exchange)
+[[ ${#targets[@]} -gt 0 ]] || targets=(connect frame config exchange hello)
 sanitizer=${SANITIZER:-none}
 
 command -v c++ >/dev/null || { echo "fuzz/run.sh: c++ is missing; try: apt-get install g++" >&2; exit 2; }
@@ -37,6 +37,8 @@ for target in "${targets[@]}"; do
         corpus+=(../config)
         length=8192
     fi
+    # A hello with post-quantum keys.
+    [[ $target == hello ]] && length=4096
     mkdir -p "corpus/$target"
     options=("-max_total_time=$seconds" "-max_len=$length" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1)
     [[ -f dictionaries/$target.dict ]] && options+=("-dict=dictionaries/$target.dict")

@@ -14,3 +14,4 @@ pub enum Reading<T> {
     /// Nothing is wrong so far; at least this many more bytes are needed before asking again pays.
     NeedMore(usize),
 }
+pub mod tls;
