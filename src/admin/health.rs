@@ -4,8 +4,8 @@
 //! question itself makes one more attempt: a TCP connection that is closed at once.
 
 use crate::metrics::Reached;
-use crate::net::upstream::{Server, Upstream};
-use crate::proxy::Proxy;
+use crate::net::upstream::{Member, Server, Upstream};
+use crate::proxy::{Proxy, Routes};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -84,15 +84,19 @@ impl Watch {
     }
 }
 
+/// Clients may be taken to a server that is not drained.
+fn servers(routes: &Routes) -> impl Iterator<Item = (&Arc<Upstream>, &Member)> {
+    let all = routes.groups.all().flat_map(|group| group.members().iter().map(move |member| (group, member)));
+    all.filter(|(_, member)| !member.is_drained())
+}
+
 fn is_any_known_to_be_reachable(proxy: &Proxy) -> bool {
-    let routes = proxy.routes.load();
-    let mut servers = routes.groups().flat_map(Upstream::servers);
-    servers.any(|server| known(proxy, server) == Some(true))
+    servers(&proxy.routes.load()).any(|(_, member)| known(proxy, member.server()) == Some(true))
 }
 
 /// Whether this broker can be reached, as far as that is known.
 fn known(proxy: &Proxy, server: &Server) -> Option<bool> {
-    let Reached { is_reachable, at_micros } = proxy.metrics.servers.of(&server.to_string()).latest()?;
+    let Reached { is_reachable, at_micros } = proxy.metrics.servers.of(server.as_str()).latest()?;
     let age = Duration::from_micros(now(proxy).saturating_sub(at_micros));
     (age < if is_reachable { BELIEVE_GOOD } else { BELIEVE_BAD }).then_some(is_reachable)
 }
@@ -104,12 +108,12 @@ fn now(proxy: &Proxy) -> u64 {
 /// Tries to reach every broker of which nothing is known.
 async fn ask_all(proxy: &Proxy) {
     let routes = proxy.routes.load_full();
-    let servers = routes.groups().flat_map(|group| group.servers().iter().map(move |server| (group, server)));
-    let unknown = servers.filter(|(_, server)| known(proxy, server).is_none());
-    join_all(unknown.map(|(group, server)| ask(proxy, group, server))).await;
+    let unknown = servers(&routes).filter(|(_, member)| known(proxy, member.server()).is_none());
+    join_all(unknown.map(|(group, member)| ask(proxy, group, member))).await;
 }
 
-async fn ask(proxy: &Proxy, group: &Upstream, server: &Server) {
-    let is_reachable = group.probe(server, PATIENCE).await;
-    proxy.metrics.servers.of(&server.to_string()).tried(Reached { is_reachable, at_micros: now(proxy) });
+async fn ask(proxy: &Proxy, group: &Upstream, member: &Member) {
+    let is_reachable = group.probe(member, PATIENCE).await;
+    let reached = Reached { is_reachable, at_micros: now(proxy) };
+    proxy.metrics.servers.of(member.server().as_str()).tried(reached);
 }

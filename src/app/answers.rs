@@ -107,7 +107,7 @@ impl App {
     fn upstreams(&self) -> Vec<UpstreamStatus> {
         let status = |name: &str, settings: &UpstreamSettings| UpstreamStatus {
             name: name.to_owned(),
-            servers: settings.servers.iter().map(ToString::to_string).collect(),
+            servers: settings.servers.iter().map(|one| one.server.to_string()).collect(),
         };
         let others = self.config.upstreams.iter().map(|(name, settings)| status(name, settings));
         std::iter::once(status("default", &self.config.upstream)).chain(others).collect()

@@ -27,7 +27,7 @@ use crate::findings::Findings;
 use crate::metrics::Metrics;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
-use crate::net::upstream::{Upstream, UpstreamSettings};
+use crate::net::upstream::{self, Groups, Upstream};
 use crate::proxy::{Door, DoorSettings, Proxy, Route, Routes};
 use crate::refused::Refused;
 use crate::sessions::Sessions;
@@ -96,7 +96,7 @@ impl App {
         let prepared = Prepared::new(&config, None, started_at)?;
         let proxy = Arc::new(Proxy {
             bouncer: Bouncer::with_detection(clock, config.detection),
-            routes: ArcSwap::from_pointee(routes(&config)),
+            routes: ArcSwap::from_pointee(routes(&config, None)),
             answers: ArcSwap::from_pointee(config.answers),
             refused: Refused::new(config.refused),
             sessions: Sessions::default(),
@@ -290,7 +290,8 @@ impl App {
             self.proxy.bouncer.remove_from_file(*list, who);
         }
         self.put(orders.put.iter().map(|(list, ban)| (*list, ban)));
-        self.proxy.routes.store(Arc::new(routes(&config)));
+        let earlier = self.proxy.routes.load_full();
+        self.proxy.routes.store(Arc::new(routes(&config, Some(&earlier.groups))));
         self.proxy.answers.store(Arc::new(config.answers));
         self.telemetry.adjust(config.log);
         if let Some(keeping) = &self.keeping {
@@ -451,11 +452,20 @@ fn start_webhook(settings: Option<&WebhookSettings>) -> Result<Option<Webhook>, 
 /// How long connections may take to notice that they are to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
-fn routes(config: &Config) -> Routes {
-    let upstream = |settings: &UpstreamSettings| Upstream::new(settings.clone());
+/// The routes of a config; servers that stay in their group keep what is known of them.
+fn routes(config: &Config, earlier: Option<&Groups>) -> Routes {
+    let default: Arc<str> = upstream::DEFAULT.into();
+    let named = config.upstreams.iter().map(|(name, settings)| (name.as_str().into(), settings.clone()));
+    let all = named.chain([(Arc::clone(&default), config.upstream.clone())]);
+    let groups = Groups::new(all, earlier);
     let rules = config.routes.iter().filter_map(|route| {
-        let settings = config.upstreams.get(&route.upstream)?;
-        Some(Route { versions: route.versions.clone(), upstream: upstream(settings) })
+        let upstream = Arc::clone(groups.get(&route.upstream)?);
+        Some(Route { versions: route.versions.clone(), upstream })
     });
-    Routes { rules: rules.collect(), default: upstream(&config.upstream) }
+    let rules = rules.collect();
+    let default = groups
+        .get(&default)
+        .cloned()
+        .unwrap_or_else(|| Arc::new(Upstream::new(default, config.upstream.clone(), None)));
+    Routes { rules, default, groups }
 }

@@ -130,6 +130,12 @@ impl<T> From<Option<T>> for OrNone<T> {
     }
 }
 
+/// An entry of a list.
+pub(super) enum Entry<'n, 'd, T> {
+    Value(T),
+    Table(Section<'n, 'd>),
+}
+
 /// One value of the file, or a default.
 #[derive(Clone, Copy)]
 enum Source<'d> {
@@ -411,6 +417,37 @@ impl<'n, 'd> Section<'n, 'd> {
             self.wrong(key, format!("is empty; expected {expected}"));
         }
         items.iter().filter_map(|item| self.item(key, item, expected)).collect()
+    }
+
+    /// A list whose entries are values, or tables with more to say; the file must have it, with at least one.
+    pub(super) fn entries<T>(&self, key: &'static str, expected: &str) -> Vec<Entry<'n, 'd, T>>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let Some(value) = self.value(key) else {
+            self.mistake(key, format!("is missing; expected {expected}"));
+            return Vec::new();
+        };
+        self.note_setting(key, Source::File(value));
+        let Some(items) = value.get_ref().as_array() else {
+            self.wrong(key, format!("is not a list; expected {expected}"));
+            return Vec::new();
+        };
+        if items.is_empty() {
+            self.wrong(key, format!("is empty; expected {expected}"));
+        }
+        let entry = |(index, item): (usize, &'d Spanned<DeValue<'d>>)| match item.get_ref().as_table() {
+            Some(table) => {
+                let key = format!("{}[{index}]", self.key_of(key));
+                let mut section = Section::new(self.notes, key, item.span().start, Some(table));
+                // The list is noted as a whole.
+                section.label(None);
+                Some(Entry::Table(section))
+            }
+            None => self.item(key, item, expected).map(Entry::Value),
+        };
+        items.iter().enumerate().filter_map(entry).collect()
     }
 
     /// A list of values that may be empty, with a default.

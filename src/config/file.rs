@@ -4,13 +4,13 @@ use super::admin::{self, AdminConfig};
 use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
-use super::units;
+use super::{units, upstream};
 use crate::admission::detection::Settings;
 use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
-use crate::net::upstream::{Server, UpstreamSettings};
+use crate::net::upstream::UpstreamSettings;
 use crate::proxy::{Answers, DoorSettings, OnBannedPeer};
 use crate::refused::RefusedSettings;
 use crate::telemetry::{LogFormat, LogSettings};
@@ -187,10 +187,10 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
 
     let policies = detection::read(&root);
     let listeners = read_listeners(&root, policies.as_ref().map(|(_, zones)| zones));
-    let upstream = read_upstream(root.section("upstream"));
+    let upstream = upstream::read(root.section("upstream"));
     let groups = root.section("upstreams");
     let group_names = groups.names();
-    let upstreams = read_upstreams(&groups);
+    let upstreams = upstream::read_named(&groups);
     let routes = read_routes(&root, &group_names);
     let banned = root.section("banned");
     let answers = read_answers(&banned);
@@ -298,22 +298,6 @@ fn read_listener(section: &mut Section<'_, '_>, zones: Option<&Zones>) -> Option
             policy: policy?,
         },
     })
-}
-
-fn read_upstream(section: Section<'_, '_>) -> Option<UpstreamSettings> {
-    let servers = section.list::<Server>("servers", "at least one \"IP:PORT\" or \"NAME:PORT\"");
-    let connect_timeout = section.duration("connect_timeout", "\"5s\"", MILLISECOND);
-    let keepalive = section.duration_or_off("tcp_keepalive", "\"1m\"", Duration::from_secs(1));
-    section.finish();
-    Some(UpstreamSettings {
-        servers,
-        connect_timeout: connect_timeout?,
-        tcp: TcpOptions { keepalive: keepalive?.on() },
-    })
-}
-
-fn read_upstreams(section: &Section<'_, '_>) -> Option<BTreeMap<String, UpstreamSettings>> {
-    all(section.named_sections().into_iter().map(|(name, group)| Some((name, read_upstream(group)?))))
 }
 
 fn read_routes(root: &Section<'_, '_>, upstreams: &[String]) -> Option<Vec<RouteConfig>> {
@@ -449,7 +433,7 @@ const PATTERN_KINDS: &str = "clientid_re, username_re and peerhost_re";
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// All of them, or none; each is read before that is known.
-fn all<T, C: FromIterator<T>>(items: impl Iterator<Item = Option<T>>) -> Option<C> {
+pub(super) fn all<T, C: FromIterator<T>>(items: impl Iterator<Item = Option<T>>) -> Option<C> {
     items.collect::<Vec<_>>().into_iter().collect()
 }
 

@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod file;
 mod units;
+mod upstream;
 
 pub use admin::AdminConfig;
 pub use detection::DEFAULT as DEFAULT_ZONE;

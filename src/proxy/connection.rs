@@ -9,6 +9,7 @@ use crate::metrics::Outcome;
 use crate::net::linger;
 use crate::net::relay::{Cause, relay};
 use crate::net::stream::Stream;
+use crate::net::upstream::Connected;
 use crate::sessions::{Entered, Guest};
 use crate::telemetry::Chain;
 use crate::wire::mqtt::Version;
@@ -65,8 +66,7 @@ pub(super) struct Name {
 /// A client that was let in, with its broker, which has its CONNECT.
 struct Inside {
     client: Stream,
-    broker: Stream,
-    server: String,
+    connected: Connected,
     name: Name,
     session: Session,
     entered: Entered,
@@ -88,33 +88,56 @@ impl Connection<'_> {
         if let Some(refusal) = self.ask(&name) {
             return self.refuse(client, refusal, &name).await;
         }
-        let routes = self.proxy.routes.load_full();
-        let dialling = routes.choose(version).dial(|attempt| self.tell_attempt(attempt));
-        let dialled = dialling.await.map(|(broker, server)| {
-            let server = server.to_string();
-            let entered = self.proxy.sessions.enter(self.guest(&name, &server, &session, bytes.len()));
-            (broker, server, entered)
-        });
-        // A ban may have landed while we dialled; one that lands after this finds the session among those who are
-        // inside. After this the broker knows the client.
-        if let Some(refusal) = self.ask(&name) {
-            return self.refuse(client, refusal, &name).await;
-        }
-        // The CONNECT that makes a ban is not refused by it.
-        self.tell_arrived(&name);
-        let (mut broker, server, entered) = match dialled {
-            Ok(dialled) => dialled,
-            Err(error) => {
-                warn!(listener = %self.door.name(), server = %error.server, error = %Chain(&error), "no broker");
+        self.take_inside(client, name, session, &bytes).await
+    }
+
+    /// Takes the client, whose first bytes these are, to a broker; to another one as long as none has seen it.
+    async fn take_inside(
+        &self,
+        client: Stream,
+        name: Name,
+        session: Session,
+        bytes: &[u8],
+    ) -> Option<Inside> {
+        let group = Arc::clone(self.proxy.routes.load().choose(name.version));
+        let mut dialling = group.dial(&name.client_id);
+        let mut has_arrived = false;
+        loop {
+            let dialled = dialling.next(|attempt| self.tell_attempt(attempt)).await;
+            let dialled = dialled.map(|connected| {
+                let server = connected.server.clone();
+                let guest = self.guest(&name, server.as_str(), &session, bytes.len());
+                (connected, self.proxy.sessions.enter(guest))
+            });
+            // A ban may have landed while we dialled; one that lands after this finds the session among those who are
+            // inside. After this the broker knows the client.
+            if let Some(refusal) = self.ask(&name) {
+                return self.refuse(client, refusal, &name).await;
+            }
+            // The CONNECT that makes a ban is not refused by it.
+            if !std::mem::replace(&mut has_arrived, true) {
+                self.tell_arrived(&name);
+            }
+            let (mut connected, entered) = match dialled {
+                Ok(dialled) => dialled,
+                Err(error) => {
+                    warn!(listener = %self.door.name(), upstream = %group.name(), error = %Chain(&error), "no broker");
+                    return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
+                }
+            };
+            let patience = self.settings.connect_timeout;
+            let Err((written, error)) = write_all(&mut connected.stream, bytes, patience).await else {
+                return Some(Inside { client, connected, name, session, entered });
+            };
+            let server = &connected.server;
+            warn!(listener = %self.door.name(), %server, written, %error, "broker did not take the CONNECT");
+            if written > 0 {
+                // It has seen some of the client, and what it made of that nobody knows: no other broker is asked.
+                self.tell_unreachable(server);
                 return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
             }
-        };
-        if let Err(error) = write_all(&mut broker, &bytes, self.settings.connect_timeout).await {
-            warn!(listener = %self.door.name(), %server, %error, "broker did not take the CONNECT");
-            self.tell_unreachable(&server);
-            return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
+            dialling.rejected(connected, error, |attempt| self.tell_attempt(attempt));
         }
-        Some(Inside { client, broker, server, name, session, entered })
     }
 
     /// Ends a connection from a banned address before anything is read, where the listener is set to, or where the
@@ -205,16 +228,18 @@ impl Connection<'_> {
 
     /// Relays until the session ends.
     async fn stay(&self, inside: Inside) {
-        let Inside { mut client, broker, server, name, session, entered } = inside;
-        let counted = (self.door.metrics().session(), self.proxy.metrics.servers.of(&server).session());
+        let Inside { mut client, connected, name, session, entered } = inside;
+        let Connected { stream: broker, server, lease, .. } = connected;
+        let server = server.as_str();
+        let counted = (self.door.metrics().session(), self.proxy.metrics.servers.of(server).session());
         let began = Instant::now();
-        let mut watched = Watched::new(self, &name, &server, &entered, session);
+        let mut watched = Watched::new(self, &name, server, &entered, session);
         let (limits, stop) = (self.settings.limits, &self.proxy.stop);
         let end = relay(&mut client, broker, &mut watched, limits, stop, entered.kick_signal()).await;
         let (session, stay) = watched.into_parts();
-        drop((entered, counted));
-        self.log_end(&end, &name, &server, &session, began.elapsed());
-        self.tell_ended(&end, &name, &server, &session, stay, began.elapsed());
+        drop((entered, counted, lease));
+        self.log_end(&end, &name, server, &session, began.elapsed());
+        self.tell_ended(&end, &name, server, &session, stay, began.elapsed());
         if matches!(end.cause, Cause::Kicked) {
             let said = session.disconnect(ADMINISTRATIVE_ACTION).filter(|_| end.client_has_all);
             linger::close(client, said.as_ref().map_or(&[], |packet| packet)).await;
@@ -243,6 +268,18 @@ impl Connection<'_> {
 /// Why a client is told that its session ends when it is kicked. \[MQTT 5, section 3.14.2.1\]
 const ADMINISTRATIVE_ACTION: u8 = 0x98;
 
-async fn write_all(stream: &mut Stream, bytes: &[u8], deadline: Duration) -> io::Result<()> {
-    timeout(deadline, stream.write_all(bytes)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+/// Writes all of it; on failure, says how many bytes the socket took before.
+async fn write_all(stream: &mut Stream, bytes: &[u8], deadline: Duration) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    let writing = async {
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match stream.write(rest).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => written += count,
+            }
+        }
+        stream.flush().await
+    };
+    let outcome = timeout(deadline, writing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    outcome.map_err(|error| (written, error))
 }

@@ -5,10 +5,11 @@ use super::gate::NoConnect;
 use super::refusal::Refusal;
 use crate::metrics::Outcome;
 use crate::net::relay::{Cause, End};
+use crate::net::upstream::{Event, Server};
 use crate::telemetry::{Chain, Shown};
 use crate::wire::mqtt::session::Session;
 use std::time::Duration;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 impl Connection<'_> {
     /// One line for each client that was turned away by name or by address.
@@ -92,5 +93,15 @@ impl Connection<'_> {
             seconds = lasted.as_secs_f64(),
             "session ended"
         );
+    }
+}
+
+/// One line for each change of what is believed of a broker.
+pub(super) fn log_upstream(upstream: &str, server: &Server, event: &Event) {
+    match event {
+        Event::Ejected { failures, time } => {
+            warn!(upstream, %server, failures, ?time, "server is left alone: it cannot be reached");
+        }
+        Event::Returned => info!(upstream, %server, "server is reached again"),
     }
 }

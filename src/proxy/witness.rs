@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Name};
 use super::gate;
+use super::lines::log_upstream;
 use super::refusal::Refusal;
 use crate::admission::detection::{
     Answer, Arrival, Cause, Codes, End, Knock, NoConnect, Refused, Session, Stay, Visit, ZonePolicy,
@@ -35,13 +36,15 @@ impl Connection<'_> {
 
     /// A broker was dialled for this client.
     pub(super) fn tell_attempt(&self, attempt: &Attempt<'_>) {
-        let Attempt { server, took, is_connected } = *attempt;
-        let name = server.to_string();
+        let Attempt { group, server, took, error, event } = attempt;
         let at_micros = self.proxy.bouncer.clock().moment().as_micros();
-        let reached = Reached { is_reachable: is_connected, at_micros };
-        self.proxy.metrics.servers.of(&name).dialled(took, reached);
-        if !is_connected {
-            self.tell_unreachable(&name);
+        let reached = Reached { is_reachable: error.is_none(), at_micros };
+        self.proxy.metrics.servers.of(server.as_str()).dialled(*took, reached);
+        if error.is_some() {
+            self.tell_unreachable(server);
+        }
+        if let Some(event) = event {
+            log_upstream(group, server, event);
         }
     }
 

@@ -9,3 +9,4 @@ mod listeners;
 mod refusals;
 mod reload;
 mod sessions;
+mod upstreams;

@@ -101,7 +101,7 @@ async fn a_broker_that_is_down_is_told_as_server_unavailable() {
     let proxy = Proxy::start(&config(broker.addr, "", ""));
     drop(broker);
     until("the broker is down", || {
-        std::net::TcpStream::connect(proxy.app.config().upstream.servers[0].to_string()).is_err()
+        std::net::TcpStream::connect(proxy.app.config().upstream.servers[0].server.as_str()).is_err()
     })
     .await;
     assert_eq!(told(&proxy, &connect_v311("good")).await, b"\x20\x02\x00\x03");

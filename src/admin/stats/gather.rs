@@ -8,7 +8,6 @@ use crate::admin::Admin;
 use crate::admission::detection::Detector;
 use crate::admission::{As, Class, List, Timestamp};
 use crate::metrics::{Calls, ListenerMetrics, Outcome, ServerMetrics};
-use crate::net::upstream::Upstream;
 use crate::process::Usage;
 use crate::store::Work;
 use crate::webhook::Counts;
@@ -131,8 +130,8 @@ fn webhook(counts: Counts) -> Webhook {
 
 fn upstream(admin: &Admin) -> BTreeMap<String, Server> {
     let routes = admin.proxy.routes.load();
-    let servers = routes.groups().flat_map(Upstream::servers);
-    let configured: BTreeSet<String> = servers.map(ToString::to_string).collect();
+    let members = routes.groups.all().flat_map(|group| group.members());
+    let configured: BTreeSet<String> = members.map(|member| member.server().to_string()).collect();
     let registry = &admin.proxy.metrics.servers;
     // One that nobody was taken to yet is there, too.
     for name in &configured {

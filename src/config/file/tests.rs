@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::upstream::Balance;
 
 const MINIMAL: &str =
     "[[listener]]\nname = \"mqtt\"\nbind = \"0.0.0.0:1883\"\n[upstream]\nservers = [\"127.0.0.1:1884\"]\n";
@@ -126,6 +127,35 @@ fn routes_lead_to_groups_that_exist() {
         [
             "test.toml:7: route[0].protocol: \"4\" is no MQTT version; expected \"3.1\", \"3.1.1\" or \"5\"",
             "test.toml:8: route[0].upstream: \"none\" is no group of brokers; expected the NAME of an [upstreams.NAME], e.g. [upstreams.none]",
+        ]
+    );
+}
+
+#[test]
+fn servers_are_texts_or_tables_and_stand_once() {
+    let text = MINIMAL.replace(
+        "[\"127.0.0.1:1884\"]",
+        "[\"a:1\", { address = \"b:1\", weight = 3, backup = true, state = \"drain\" }]\nbalance = \"hash\"",
+    );
+    let config = parse(&text);
+    let [a, b] = &config.upstream.servers[..] else { panic!("two servers") };
+    assert_eq!((a.server.as_str(), a.weight, a.is_backup, a.is_drained), ("a:1", 1, false, false));
+    assert_eq!((b.server.as_str(), b.weight, b.is_backup, b.is_drained), ("b:1", 3, true, true));
+    assert_eq!(config.upstream.balance, Balance::Hash);
+
+    let text = MINIMAL.replace(
+        "[\"127.0.0.1:1884\"]",
+        "[\"a:1\", { address = \"a:1\", weight = 0 }, { port = 1 }, \"a:1\", []]\nmax_eject_time = \"1s\"",
+    );
+    assert_eq!(
+        mistakes(&text),
+        [
+            "test.toml:5: upstream.servers: a:1 stands at [0] and at [3]; expected once, with a weight",
+            "test.toml:5: upstream.servers[1].weight: 0 is out of range; expected 1 to 256",
+            "test.toml:5: upstream.servers[2].address: is missing; expected IP:PORT or NAME:PORT",
+            "test.toml:5: upstream.servers[2].port: is not an option; expected one of address, weight, backup, state",
+            "test.toml:5: upstream.servers: [] is of the wrong type; expected at least one \"IP:PORT\" or \"NAME:PORT\"",
+            "test.toml:6: upstream.max_eject_time: \"1s\" is shorter than eject_time; expected at least that",
         ]
     );
 }

@@ -1,0 +1,170 @@
+//! Takes one client to a server: the one that is chosen, and when it cannot be reached, others.
+
+use super::Upstream;
+use super::health::Event;
+use super::member::{Lease, Member};
+use super::server::Server;
+use crate::net::stream::Stream;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// One attempt to reach a server, and what came of it.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// The group that it was tried for.
+    pub group: &'a str,
+    /// The server.
+    pub server: &'a Server,
+    /// How long it took, name look-up included.
+    pub took: Duration,
+    /// Why it could not be reached; `None` when it was.
+    pub error: Option<&'a io::Error>,
+    /// What that has changed.
+    pub event: Option<Event>,
+}
+
+/// No server could be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Each that was tried failed.
+    #[error("cannot connect to {server}")]
+    Failed {
+        /// The one that was tried last.
+        server: Server,
+        /// What came of it.
+        #[source]
+        source: io::Error,
+    },
+    /// Every server is being drained.
+    #[error("every server of the group is drained")]
+    Drained,
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub stream: Stream,
+    /// Where it leads.
+    pub server: Server,
+    /// The place that it takes there.
+    pub lease: Lease,
+    place: Place,
+    began: Instant,
+}
+
+/// A server of a group, or of the group that is its spare.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) group: Arc<Upstream>,
+    pub(super) index: usize,
+}
+
+impl Place {
+    pub(super) fn member(&self) -> Option<&Member> {
+        self.group.members().get(self.index)
+    }
+}
+
+/// The way of one client to a server. Each server is tried once, and no more of them than the group allows.
+#[derive(Debug)]
+pub struct Dialling {
+    group: Arc<Upstream>,
+    key: Option<u64>,
+    tried: Vec<Lease>,
+    deadline: Instant,
+    failure: Option<DialError>,
+}
+
+impl Dialling {
+    pub(super) fn new(group: Arc<Upstream>, key: Option<u64>) -> Dialling {
+        let deadline = Instant::now() + group.settings().total_timeout;
+        Dialling { group, key, tried: Vec::new(), deadline, failure: None }
+    }
+
+    /// Connects to the server that is chosen; when it cannot be reached, to another one. Each attempt is shown to
+    /// `attempted`. Called again, it goes on with those that were not tried.
+    ///
+    /// # Errors
+    /// Nobody answered; tells of the last that was tried.
+    pub async fn next(&mut self, mut attempted: impl FnMut(&Attempt<'_>)) -> Result<Connected, DialError> {
+        while let Some((place, lease, patience)) = self.choose() {
+            let Some(member) = place.member() else { break };
+            let (began, settings) = (Instant::now(), place.group.settings());
+            let server = member.server().clone();
+            let connected = connect(&server, patience, settings.tcp).await;
+            let now = Instant::now();
+            let (error, event) = match &connected {
+                Ok(_) => (None, member.reached(now)),
+                // Who was given less time than usual is not to blame for having taken it.
+                Err(error) if patience < settings.connect_timeout && is_timeout(error) => (Some(error), None),
+                Err(error) => (Some(error), member.missed((began, now), settings, error)),
+            };
+            let took = now.saturating_duration_since(began);
+            attempted(&Attempt { group: place.group.name(), server: &server, took, error, event });
+            match connected {
+                Ok(stream) => return Ok(Connected { stream, server, lease, place, began }),
+                Err(source) => self.failed(lease, server, source),
+            }
+        }
+        Err(self.failure.take().unwrap_or(DialError::Drained))
+    }
+
+    /// The server has closed a connection before it had a byte of the client: that is one more attempt that has failed.
+    pub fn rejected(
+        &mut self,
+        connected: Connected,
+        source: io::Error,
+        attempted: impl FnOnce(&Attempt<'_>),
+    ) {
+        let Connected { server, lease, place, began, .. } = connected;
+        if let Some(member) = place.member() {
+            let now = Instant::now();
+            let event = member.missed((began, now), place.group.settings(), &source);
+            let (took, error) = (now.saturating_duration_since(began), Some(&source));
+            attempted(&Attempt { group: place.group.name(), server: &server, took, error, event });
+        }
+        self.failed(lease, server, source);
+    }
+
+    fn failed(&mut self, lease: Lease, server: Server, source: io::Error) {
+        self.tried.push(lease);
+        self.failure = Some(DialError::Failed { server, source });
+    }
+
+    /// Who is tried next, with a place there, and for how long.
+    fn choose(&self) -> Option<(Place, Lease, Duration)> {
+        let (now, settings) = (Instant::now(), self.group.settings());
+        let left = self.deadline.saturating_duration_since(now);
+        if left.is_zero() || self.tried.len() >= settings.max_tries {
+            return None;
+        }
+        let (place, lease) = Upstream::choose(&self.group, &self.tried, self.key, now)?;
+        let patience = place.group.settings().connect_timeout.min(left);
+        Some((place, lease, patience))
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
+}
+
+/// Connects, within `patience`.
+pub(super) async fn connect(
+    server: &Server,
+    patience: Duration,
+    tcp: crate::net::options::TcpOptions,
+) -> io::Result<Stream> {
+    let connecting = async {
+        let stream = match server.addr() {
+            Some(addr) => TcpStream::connect(addr).await?,
+            None => TcpStream::connect(server.as_str()).await?,
+        };
+        tcp.apply(&stream)?;
+        Ok(stream.into())
+    };
+    timeout(patience, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

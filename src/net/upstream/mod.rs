@@ -1,0 +1,157 @@
+//! Takes clients to brokers: who is chosen (`balance`), who is left alone (`health`), and who is tried after one that
+//! could not be reached (`dial`).
+//!
+//! What decides is pure and knows neither sockets nor clocks. The servers of a group share one lock while one of them is
+//! chosen, which is held for no longer than that.
+
+mod balance;
+mod dial;
+mod health;
+mod member;
+mod server;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use balance::Balance;
+pub use dial::{Attempt, Connected, DialError, Dialling};
+pub use health::{Condition, Ejection, Event, Failure};
+pub use member::{Lease, Member};
+pub use server::{Server, ServerError};
+pub use settings::{ServerSettings, UpstreamSettings};
+
+use balance::{Candidate, Turns, stable_hash};
+use dial::Place;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A group of servers that can stand in for each other.
+#[derive(Debug)]
+pub struct Upstream {
+    name: Arc<str>,
+    settings: UpstreamSettings,
+    members: Vec<Member>,
+    turns: Mutex<Turns>,
+    is_desperate: AtomicBool,
+}
+
+/// All groups, by name.
+#[derive(Debug, Default)]
+pub struct Groups(BTreeMap<Arc<str>, Arc<Upstream>>);
+
+/// The group that is there without being named.
+pub const DEFAULT: &str = "default";
+
+impl Groups {
+    /// The groups of a config; servers that stay in their group keep what is known of them.
+    pub fn new(
+        settings: impl IntoIterator<Item = (Arc<str>, UpstreamSettings)>,
+        earlier: Option<&Groups>,
+    ) -> Groups {
+        let group = |(name, settings): (Arc<str>, UpstreamSettings)| {
+            let earlier = earlier.and_then(|groups| groups.get(&name));
+            (Arc::clone(&name), Arc::new(Upstream::new(name, settings, earlier.map(|group| &**group))))
+        };
+        Groups(settings.into_iter().map(group).collect())
+    }
+
+    /// The group of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.0.get(name)
+    }
+
+    /// All groups, in the order of their names.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.0.values()
+    }
+}
+
+impl Upstream {
+    /// A group with these settings; `earlier` is what it was before.
+    pub fn new(name: Arc<str>, settings: UpstreamSettings, earlier: Option<&Upstream>) -> Upstream {
+        let known = |server: &Server| {
+            earlier.and_then(|group| group.members.iter().find(|member| member.server() == server))
+        };
+        let member = |one: &ServerSettings| Member::new(one.clone(), known(&one.server));
+        let members: Vec<_> = settings.servers.iter().map(member).collect();
+        let turns = Mutex::new(Turns::new(members.len()));
+        Upstream { name, settings, members, turns, is_desperate: AtomicBool::default() }
+    }
+
+    /// Its name; `default` for the one that has none in the config file.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How it is set.
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// Its servers, in the order of the config file.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The member of this name.
+    pub fn member(&self, server: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.server().as_str() == server)
+    }
+
+    /// The way of a client with this identifier to one of the servers.
+    pub fn dial(self: &Arc<Self>, client_id: &str) -> Dialling {
+        let key = (!client_id.is_empty()).then(|| stable_hash(client_id.as_bytes()));
+        Dialling::new(Arc::clone(self), key)
+    }
+
+    /// Whether a server takes connections now. The connection is closed at once; brokers hold that against nobody.
+    pub async fn probe(&self, member: &Member, patience: Duration) -> bool {
+        let patience = patience.min(self.settings.connect_timeout);
+        dial::connect(member.server(), patience, self.settings.tcp).await.is_ok()
+    }
+
+    /// Chooses a server that was not tried: one that is believed to be well, of the backups only where no other is. Where
+    /// none is well, all are tried all the same: whoever is turned away for certain loses nothing by that.
+    fn choose(
+        this: &Arc<Upstream>,
+        tried: &[Lease],
+        key: Option<u64>,
+        now: Instant,
+    ) -> Option<(Place, Lease)> {
+        let mut turns = this.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let usable: Vec<bool> = this.members.iter().map(|member| member.is_usable(now)).collect();
+        this.note_desperate(!usable.contains(&true));
+        let is_usable = |index: usize| usable.get(index).copied().unwrap_or_default();
+        let open = |index: usize, member: &Member| !member.is_drained() && !is_usable(index);
+        for (is_backup, is_last_resort) in [(false, false), (true, false), (false, true), (true, true)] {
+            let fits = |(index, member): &(usize, &Member)| {
+                let is_wanted = if is_last_resort { open(*index, member) } else { is_usable(*index) };
+                let is_new = !tried.iter().any(|lease| lease.is_at(member));
+                is_wanted && is_new && member.settings().is_backup == is_backup
+            };
+            let slow_start = this.settings.slow_start;
+            let candidate = |(index, member): (usize, &Member)| member.candidate(index, now, slow_start);
+            let candidates: Vec<Candidate> =
+                this.members.iter().enumerate().filter(fits).map(candidate).collect();
+            if let Some(index) = turns.choose(this.settings.balance, &candidates, key) {
+                let lease = this.members.get(index)?.take(now, this.settings.connect_timeout);
+                return Some((Place { group: Arc::clone(this), index }, lease));
+            }
+        }
+        None
+    }
+
+    /// Says in the log when no server is believed to be well any more, and when one is again.
+    fn note_desperate(&self, is_desperate: bool) {
+        if self.is_desperate.swap(is_desperate, Ordering::Relaxed) != is_desperate {
+            if is_desperate {
+                tracing::warn!(upstream = %self.name, "no server of the group is well; all are tried all the same");
+            } else {
+                tracing::info!(upstream = %self.name, "a server of the group may be well again");
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+use super::*;
+use crate::net::options::TcpOptions;
+use socket2::{Domain, Socket, Type};
+use std::collections::HashSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use tokio::net::TcpListener;
+
+async fn broker() -> (TcpListener, Server) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let server = listener.local_addr().expect("bound").to_string().parse().expect("a server");
+    (listener, server)
+}
+
+async fn dead() -> Server {
+    broker().await.1
+}
+
+fn settings(servers: impl IntoIterator<Item = Server>) -> UpstreamSettings {
+    UpstreamSettings {
+        servers: servers.into_iter().map(ServerSettings::from).collect(),
+        balance: Balance::RoundRobin,
+        connect_timeout: Duration::from_secs(5),
+        max_tries: 5,
+        total_timeout: Duration::from_secs(10),
+        ejection: Ejection { after: 3, time: Duration::from_secs(5), max_time: Duration::from_mins(1) },
+        slow_start: Duration::ZERO,
+        tcp: TcpOptions::default(),
+    }
+}
+
+fn group(settings: UpstreamSettings) -> Arc<Upstream> {
+    Arc::new(Upstream::new(DEFAULT.into(), settings, None))
+}
+
+/// Who a client is taken to, and who was tried on the way.
+async fn reach(group: &Arc<Upstream>, client_id: &str) -> (Result<Connected, DialError>, Vec<Server>) {
+    let mut tried = Vec::new();
+    let connected = group.dial(client_id).next(|attempt| tried.push(attempt.server.clone())).await;
+    (connected, tried)
+}
+
+async fn reached(group: &Arc<Upstream>) -> Server {
+    reach(group, "").await.0.expect("a live server").server
+}
+
+#[tokio::test]
+async fn servers_take_turns_and_a_dead_one_is_passed_over() {
+    let ((_first, a), (_second, b), c) = (broker().await, broker().await, dead().await);
+    let group = group(settings([a.clone(), b.clone(), c]));
+    let mut servers = Vec::new();
+    for _ in 0..4 {
+        servers.push(reached(&group).await);
+    }
+    assert_eq!(servers, [a.clone(), b.clone(), a, b]);
+}
+
+#[tokio::test]
+async fn a_group_of_dead_servers_says_which_and_why() {
+    let server = dead().await;
+    let error = reach(&group(settings([server.clone()])), "").await.0.expect_err("nobody listens");
+    assert_eq!(error.to_string(), format!("cannot connect to {server}"));
+    let DialError::Failed { source, .. } = error else { panic!("{error}") };
+    assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn no_more_servers_are_tried_than_the_group_allows() {
+    let servers = [dead().await, dead().await, dead().await];
+    let group = group(UpstreamSettings { max_tries: 2, ..settings(servers) });
+    let (outcome, tried) = reach(&group, "").await;
+    assert!(outcome.is_err());
+    assert_eq!(tried.iter().collect::<HashSet<_>>().len(), 2, "{tried:?}");
+}
+
+/// A server whose kernel does not answer, because its queue is full; it is as long as this lives.
+fn silent() -> (Vec<Socket>, Server) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    listener.listen(0).expect("bound");
+    let addr = listener.local_addr().expect("bound");
+    let mut sockets = vec![listener];
+    for _ in 0..4 {
+        let waiting = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        waiting.set_nonblocking(true).expect("open");
+        // Whether this one still finds a place or not.
+        let _ = waiting.connect(&addr);
+        sockets.push(waiting);
+    }
+    let server = addr.as_socket().expect("an address").to_string();
+    (sockets, server.parse().expect("a server"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_attempts_together_end_at_their_deadline() {
+    let ((_a, a), (_b, b), (_c, c)) = (silent(), silent(), silent());
+    let group = group(UpstreamSettings {
+        connect_timeout: Duration::from_secs(4),
+        total_timeout: Duration::from_secs(6),
+        ..settings([a, b, c])
+    });
+    let began = Instant::now();
+    let (outcome, tried) = reach(&group, "").await;
+    let Err(DialError::Failed { source, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+    assert_eq!((began.elapsed(), tried.len()), (Duration::from_secs(6), 2));
+}
+
+#[tokio::test]
+async fn an_ejected_server_is_not_tried_and_is_never_the_last_hope_of_nobody() {
+    let ((listener, alive), dead) = (broker().await, dead().await);
+    let group = group(settings([dead.clone(), alive.clone()]));
+    let mut events = Vec::new();
+    for _ in 0..6 {
+        let mut dialling = group.dial("");
+        let connected = dialling.next(|attempt| events.extend(attempt.event.clone())).await;
+        assert_eq!(connected.expect("a live server").server, alive);
+    }
+    assert_eq!(events, [Event::Ejected { failures: 3, time: Duration::from_secs(5) }]);
+    let (_, tried) = reach(&group, "").await;
+    assert_eq!(tried, [alive]);
+    assert_eq!(group.member(dead.as_str()).map(Member::ejections), Some(1));
+
+    // With the other one gone too, both are tried for everybody, ejected or not.
+    drop(listener);
+    for _ in 0..10 {
+        let (outcome, tried) = reach(&group, "").await;
+        assert!(outcome.is_err());
+        assert_eq!(tried.iter().collect::<HashSet<_>>().len(), 2, "{tried:?}");
+    }
+}
+
+#[tokio::test]
+async fn backups_serve_only_while_nobody_else_can() {
+    let ((listener, first), (_second, second)) = (broker().await, broker().await);
+    let mut settings = settings([second.clone(), first.clone()]);
+    settings.servers[0].is_backup = true;
+    let group = group(settings);
+    for _ in 0..3 {
+        assert_eq!(reached(&group).await, first);
+    }
+    drop(listener);
+    for _ in 0..3 {
+        assert_eq!(reached(&group).await, second);
+    }
+}
+
+#[tokio::test]
+async fn a_drained_server_gets_nobody_new_even_where_there_is_no_other() {
+    let ((_first, a), (_second, b)) = (broker().await, broker().await);
+    let group = group(settings([a.clone(), b.clone()]));
+    let kept = reach(&group, "").await.0.expect("a live server");
+    let drained = group.member(kept.server.as_str()).expect("a member");
+    drained.drain(true);
+    let other = if kept.server == a { b } else { a };
+    for _ in 0..3 {
+        assert_eq!(reached(&group).await, other);
+    }
+    assert_eq!(drained.live(), 1);
+    group.member(other.as_str()).expect("a member").drain(true);
+    assert!(matches!(reach(&group, "").await.0, Err(DialError::Drained)));
+    drained.drain(false);
+    assert_eq!(reached(&group).await, kept.server);
+    drop(kept);
+    assert_eq!(drained.live(), 0);
+}
+
+#[tokio::test]
+async fn the_least_busy_server_is_chosen_and_a_place_is_free_when_its_client_goes() {
+    let ((_first, a), (_second, b)) = (broker().await, broker().await);
+    let group =
+        group(UpstreamSettings { balance: Balance::LeastConnections, ..settings([a.clone(), b.clone()]) });
+    let stays = reach(&group, "").await.0.expect("a live server");
+    let goes = reach(&group, "").await.0.expect("a live server");
+    assert_ne!(stays.server, goes.server);
+    let server = goes.server.clone();
+    drop(goes);
+    for _ in 0..3 {
+        assert_eq!(reached(&group).await, server);
+    }
+}
+
+#[tokio::test]
+async fn a_client_returns_to_its_server_and_only_those_of_a_dead_one_move() {
+    let brokers = [broker().await, broker().await, broker().await];
+    let servers = brokers.each_ref().map(|(_, server)| server.clone());
+    let group = group(UpstreamSettings { balance: Balance::Hash, ..settings(servers) });
+    let mut homes = Vec::new();
+    for number in 0..60 {
+        let name = format!("device-{number}");
+        let home = reach(&group, &name).await.0.expect("a live server").server;
+        assert_eq!(reach(&group, &name).await.0.expect("a live server").server, home);
+        homes.push((name, home));
+    }
+    let [(listener, gone), ..] = brokers;
+    drop(listener);
+    for (name, home) in homes {
+        let now = reach(&group, &name).await.0.expect("a live server").server;
+        assert!(now == home || home == gone, "{name}");
+        assert_ne!(now, gone);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_before_it_had_a_byte_is_one_more_failed_attempt() {
+    let ((_first, a), (_second, b)) = (broker().await, broker().await);
+    let group = group(settings([a.clone(), b.clone()]));
+    let mut dialling = group.dial("");
+    let connected = dialling.next(|_| {}).await.expect("a live server");
+    assert_eq!(connected.server, a);
+    let mut failed = 0;
+    dialling.rejected(connected, io::ErrorKind::BrokenPipe.into(), |attempt| {
+        failed += u32::from(attempt.error.is_some());
+    });
+    assert_eq!(dialling.next(|_| {}).await.expect("the other").server, b);
+    assert_eq!(failed, 1);
+    let failure = group.member(a.as_str()).and_then(Member::last_failure).expect("it is known");
+    assert_eq!(failure.problem, "broken pipe");
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_server_survives_a_reload_and_goes_with_the_server() {
+    let ((_first, a), b) = (broker().await, dead().await);
+    let before = Groups::new([(Arc::from(DEFAULT), settings([a.clone(), b.clone()]))], None);
+    let group = before.get(DEFAULT).expect("a group");
+    let kept = reach(group, "").await.0.expect("a live server");
+    for _ in 0..5 {
+        reach(group, "").await.0.expect("a live server");
+    }
+    group.member(a.as_str()).expect("a member").drain(true);
+
+    let after = Groups::new([(Arc::from(DEFAULT), settings([b.clone(), a.clone()]))], Some(&before));
+    let (group, now) = (after.get(DEFAULT).expect("a group"), Instant::now());
+    let [same_b, same_a] = group.members() else { panic!("two members") };
+    assert_eq!(same_b.condition(now, Duration::ZERO), Condition::Ejected);
+    assert!(same_a.is_drained());
+    assert_eq!(same_a.live(), 1);
+
+    // The file says something else than it did: that holds.
+    let mut drained = settings([a.clone()]);
+    drained.servers[0].is_drained = true;
+    let third = Groups::new([(Arc::from(DEFAULT), drained)], Some(&after));
+    let last = Groups::new([(Arc::from(DEFAULT), settings([a.clone(), b.clone()]))], Some(&third));
+    let [same_a, new_b] = last.get(DEFAULT).expect("a group").members() else { panic!("two members") };
+    assert!(!same_a.is_drained());
+    assert_eq!(same_a.live(), 1);
+    assert_eq!(new_b.condition(now, Duration::ZERO), Condition::Up);
+    drop(kept);
+    assert_eq!(same_a.live(), 0);
+}

@@ -1,0 +1,74 @@
+use crate::harness::*;
+use mqtt_bouncer::metrics::Outcome;
+use std::net::SocketAddr;
+
+/// A config whose clients share these brokers.
+fn sharing(brokers: &[SocketAddr], more: &str) -> String {
+    let servers: Vec<_> = brokers.iter().map(|addr| format!("\"{addr}\"")).collect();
+    format!(
+        "[[listener]]\nname = \"mqtt\"\nbind = \"127.0.0.1:0\"\n[upstream]\nservers = [{}]\n{more}\n",
+        servers.join(", ")
+    )
+}
+
+/// A client that is inside, and its broker's end.
+async fn enter(proxy: &Proxy, broker: &Broker, client_id: &str) -> (Client, Client) {
+    let mut client = proxy.connect().await;
+    client.send(&connect_v5(client_id)).await;
+    let mut inside = broker.accept().await;
+    inside.receive(&connect_v5(client_id)).await;
+    (client, inside)
+}
+
+#[tokio::test]
+async fn no_client_notices_a_broker_that_is_down() {
+    let (alive, dead) = (Broker::start().await, Broker::start().await);
+    let proxy = Proxy::start(&sharing(&[dead.addr, alive.addr], ""));
+    let addr = dead.addr;
+    drop(dead);
+    until("the broker is down", || std::net::TcpStream::connect(addr).is_err()).await;
+    let mut inside = Vec::new();
+    for number in 0..20 {
+        inside.push(enter(&proxy, &alive, &format!("device-{number}")).await);
+    }
+    proxy.until_counted(Outcome::Admitted, 20).await;
+    // Left alone after three failures in a row.
+    assert_eq!(proxy.app.metrics().servers.of(&addr.to_string()).failed.value(), 3);
+}
+
+#[tokio::test]
+async fn with_a_hash_clients_return_to_their_broker() {
+    let brokers = [Broker::start().await, Broker::start().await, Broker::start().await];
+    let proxy = Proxy::start(&sharing(&brokers.each_ref().map(|one| one.addr), "balance = \"hash\""));
+    let mut homes = std::collections::HashSet::new();
+    for number in 0..12 {
+        let connect = connect_v5(&format!("device-{number}"));
+        let mut home = None;
+        for _ in 0..2 {
+            let mut client = proxy.connect().await;
+            client.send(&connect).await;
+            until("a broker is called", || brokers.iter().any(Broker::was_called)).await;
+            let called = brokers.iter().position(Broker::was_called).expect("one");
+            brokers[called].accept().await.receive(&connect).await;
+            assert_eq!(*home.get_or_insert(called), called);
+            homes.insert(called);
+        }
+    }
+    assert_eq!(homes.len(), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_the_file_drains_gets_nobody_new_and_keeps_who_is_there() {
+    let (stays, goes) = (Broker::start().await, Broker::start().await);
+    let mut proxy = Proxy::start(&sharing(&[goes.addr], ""));
+    let (mut client, mut inside) = enter(&proxy, &goes, "here").await;
+    let drained = format!("{{ address = \"{}\", state = \"drain\" }}", goes.addr);
+    let text = sharing(&[goes.addr, stays.addr], "").replace(&format!("\"{}\"", goes.addr), &drained);
+    proxy.app.reload(parse(&text)).expect("a good config");
+    for number in 0..4 {
+        enter(&proxy, &stays, &format!("device-{number}")).await;
+    }
+    assert!(!goes.was_called());
+    client.send(b"\xc0\x00").await;
+    inside.receive(b"\xc0\x00").await;
+}
