@@ -4,7 +4,7 @@
 //! question itself makes one more attempt: a TCP connection that is closed at once.
 
 use crate::metrics::Reached;
-use crate::net::upstream::{Member, Server, Upstream};
+use crate::net::upstream::{Condition, Member, Server, Upstream};
 use crate::proxy::{Proxy, Routes};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 /// Says whether clients may be sent here. Clones share what they ask of brokers.
@@ -84,10 +85,13 @@ impl Watch {
     }
 }
 
-/// Clients may be taken to a server that is not drained.
+/// Clients may be taken to a server that is not drained, and not taken down by its checks.
 fn servers(routes: &Routes) -> impl Iterator<Item = (&Arc<Upstream>, &Member)> {
     let all = routes.groups.all().flat_map(|group| group.members().iter().map(move |member| (group, member)));
-    all.filter(|(_, member)| !member.is_drained())
+    let is_down = |group: &Upstream, member: &Member| {
+        member.condition(Instant::now(), group.settings().slow_start) == Condition::Down
+    };
+    all.filter(move |(group, member)| !member.is_drained() && !is_down(group, member))
 }
 
 fn is_any_known_to_be_reachable(proxy: &Proxy) -> bool {

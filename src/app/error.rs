@@ -4,6 +4,7 @@ use super::sockets::ListenError;
 use super::steering::AdminError;
 use crate::admission::TooMany;
 use crate::config::ConfigError;
+use crate::net::upstream::UpstreamError;
 use crate::store::OpenError;
 use crate::webhook::WebhookError;
 
@@ -19,6 +20,9 @@ pub enum StartError {
     /// The API cannot be opened.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// A file of a group of brokers cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// The webhook cannot be told.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
@@ -33,6 +37,9 @@ pub enum ReloadError {
     /// A listener that it asks for cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A file of a group of brokers cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// The webhook that it asks for cannot be told.
     #[error(transparent)]
     Webhook(#[from] WebhookError),

@@ -27,8 +27,8 @@ use crate::findings::Findings;
 use crate::metrics::Metrics;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
-use crate::net::upstream::{self, Groups, Upstream};
-use crate::proxy::{Door, DoorSettings, Proxy, Route, Routes};
+use crate::net::upstream::{self, Groups, Upstream, UpstreamError};
+use crate::proxy::{Door, DoorSettings, Proxy, Route, Routes, Upkeep};
 use crate::refused::Refused;
 use crate::sessions::Sessions;
 use crate::signal::{Signal, Signals};
@@ -71,6 +71,7 @@ pub struct App {
     /// The config file, once it is known.
     path: PathBuf,
     kicking: Option<Kicking>,
+    upkeep: Option<Upkeep>,
     /// Held while patterns are being rearranged.
     compacting: Arc<Semaphore>,
 }
@@ -96,7 +97,7 @@ impl App {
         let prepared = Prepared::new(&config, None, started_at)?;
         let proxy = Arc::new(Proxy {
             bouncer: Bouncer::with_detection(clock, config.detection),
-            routes: ArcSwap::from_pointee(routes(&config, None)),
+            routes: ArcSwap::from_pointee(routes(&config, None)?),
             answers: ArcSwap::from_pointee(config.answers),
             refused: Refused::new(config.refused),
             sessions: Sessions::default(),
@@ -120,6 +121,7 @@ impl App {
             history: History::new(started_at, began),
             path: PathBuf::new(),
             kicking: None,
+            upkeep: None,
             compacting: Arc::new(Semaphore::new(1)),
         };
         for list in List::ALL {
@@ -143,6 +145,7 @@ impl App {
         // What is in force already was in force before anybody came.
         let (bouncer, sessions) = (app.proxy.bouncer.clone(), app.proxy.sessions.clone());
         app.kicking = Some(Kicking::start(bouncer, sessions, app.config.kick));
+        app.upkeep = Some(Upkeep::start(&app.proxy));
         app.compact();
         for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
             app.open(listener, socket);
@@ -174,6 +177,11 @@ impl App {
     /// Who was turned away lately.
     pub fn refused(&self) -> &Refused {
         &self.proxy.refused
+    }
+
+    /// The groups of brokers, and how they are.
+    pub fn routes(&self) -> Arc<Routes> {
+        self.proxy.routes.load_full()
     }
 
     /// What is counted.
@@ -263,6 +271,7 @@ impl App {
             .filter_map(|name| Some((self.bind_of(name)?, Arc::clone(&self.open.get(name)?.listener))));
         let sockets = bind_all(&orders.open, &closing.collect())?;
         room_for(&orders, &self.proxy.bouncer)?;
+        let routes = routes(&config, Some(&self.proxy.routes.load().groups))?;
         let is_same_webhook = config.webhook == self.config.webhook;
         let prepared = Prepared::new(&config, self.desk.as_ref(), self.proxy.bouncer.clock().now())?;
         if let (Some(desk), Some(listen)) = (&self.desk, &config.admin.listen) {
@@ -290,8 +299,8 @@ impl App {
             self.proxy.bouncer.remove_from_file(*list, who);
         }
         self.put(orders.put.iter().map(|(list, ban)| (*list, ban)));
-        let earlier = self.proxy.routes.load_full();
-        self.proxy.routes.store(Arc::new(routes(&config, Some(&earlier.groups))));
+        self.proxy.routes.store(Arc::new(routes));
+        self.upkeep = Some(Upkeep::start(&self.proxy));
         self.proxy.answers.store(Arc::new(config.answers));
         self.telemetry.adjust(config.log);
         if let Some(keeping) = &self.keeping {
@@ -453,19 +462,24 @@ fn start_webhook(settings: Option<&WebhookSettings>) -> Result<Option<Webhook>, 
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The routes of a config; servers that stay in their group keep what is known of them.
-fn routes(config: &Config, earlier: Option<&Groups>) -> Routes {
+fn routes(config: &Config, earlier: Option<&Groups>) -> Result<Routes, UpstreamError> {
     let default: Arc<str> = upstream::DEFAULT.into();
     let named = config.upstreams.iter().map(|(name, settings)| (name.as_str().into(), settings.clone()));
     let all = named.chain([(Arc::clone(&default), config.upstream.clone())]);
-    let groups = Groups::new(all, earlier);
+    let groups = Groups::new(all, earlier)?;
     let rules = config.routes.iter().filter_map(|route| {
         let upstream = Arc::clone(groups.get(&route.upstream)?);
         Some(Route { versions: route.versions.clone(), upstream })
     });
     let rules = rules.collect();
-    let default = groups
-        .get(&default)
-        .cloned()
-        .unwrap_or_else(|| Arc::new(Upstream::new(default, config.upstream.clone(), None)));
-    Routes { rules, default, groups }
+    let default = match groups.get(&default) {
+        Some(group) => Arc::clone(group),
+        None => Arc::new(Upstream::new(default, config.upstream.clone(), None)?),
+    };
+    Ok(Routes { rules, default, groups })
+}
+
+/// Reads the files of `[upstream]` and `[upstreams.NAME]` and throws them away: whether a config can be used.
+pub fn check_upstream_files(config: &Config) -> Result<(), UpstreamError> {
+    routes(config, None).map(drop)
 }

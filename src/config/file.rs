@@ -187,10 +187,10 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
 
     let policies = detection::read(&root);
     let listeners = read_listeners(&root, policies.as_ref().map(|(_, zones)| zones));
-    let upstream = upstream::read(root.section("upstream"));
+    let upstream = upstream::read(root.section("upstream"), folder);
     let groups = root.section("upstreams");
     let group_names = groups.names();
-    let upstreams = upstream::read_named(&groups);
+    let upstreams = upstream::read_named(&groups, folder);
     let routes = read_routes(&root, &group_names);
     let banned = root.section("banned");
     let answers = read_answers(&banned);

@@ -1,14 +1,20 @@
 //! `[upstream]` and `[upstreams.NAME]`: groups of brokers.
 
 use super::document::{Entry, Section};
-use super::file::{MILLISECOND, all};
+use super::file::{FilePath, MILLISECOND, all};
 use crate::net::options::TcpOptions;
-use crate::net::upstream::{Balance, DEFAULT, Ejection, Server, ServerSettings, UpstreamSettings};
+use crate::net::upstream::{
+    Balance, CheckKind, CheckSettings, DEFAULT, Ejection, MqttCheck, Server, ServerSettings, Thresholds,
+    UpstreamSettings,
+};
+use crate::wire::mqtt::Version;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
-/// Reads one group.
-pub(super) fn read(section: Section<'_, '_>) -> Option<UpstreamSettings> {
+/// Reads one group of a file that is in `folder`.
+pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSettings> {
     let servers = read_servers(&section);
     let balance = section.choice(
         "balance",
@@ -20,6 +26,8 @@ pub(super) fn read(section: Section<'_, '_>) -> Option<UpstreamSettings> {
     let total_timeout = section.duration("total_timeout", "\"10s\"", MILLISECOND);
     let ejection = read_ejection(&section);
     let slow_start = section.duration_or_off("slow_start", "\"off\"", MILLISECOND);
+    let check = read_check(section.section("health_check"), folder);
+    let resolve_interval = section.duration("resolve_interval", "\"30s\"", Duration::from_secs(1));
     let keepalive = section.duration_or_off("tcp_keepalive", "\"1m\"", Duration::from_secs(1));
     section.finish();
     Some(UpstreamSettings {
@@ -30,19 +38,24 @@ pub(super) fn read(section: Section<'_, '_>) -> Option<UpstreamSettings> {
         total_timeout: total_timeout?,
         ejection: ejection?,
         slow_start: slow_start?.on().unwrap_or_default(),
+        check: check?.settings,
+        resolve_interval: resolve_interval?,
         tcp: TcpOptions { keepalive: keepalive?.on() },
     })
 }
 
 /// Reads all that have names.
-pub(super) fn read_named(section: &Section<'_, '_>) -> Option<BTreeMap<String, UpstreamSettings>> {
+pub(super) fn read_named(
+    section: &Section<'_, '_>,
+    folder: &Path,
+) -> Option<BTreeMap<String, UpstreamSettings>> {
     all(section.named_sections().into_iter().map(|(name, group)| {
         if name == DEFAULT {
             section.mistake(&name, "is the name of [upstream]; expected another one");
         } else if name.is_empty() || name.len() > 64 || name.contains(|c: char| c.is_control() || c == '/') {
             section.mistake(&name, "is no name of a group; expected 1 to 64 characters without \"/\"");
         }
-        Some((name, read(group)?))
+        Some((name, read(group, folder)?))
     }))
 }
 
@@ -90,4 +103,62 @@ fn read_ejection(section: &Section<'_, '_>) -> Option<Ejection> {
         section.wrong("max_eject_time", "is shorter than eject_time; expected at least that");
     }
     Some(Ejection { after, time, max_time })
+}
+
+/// What was read of a section that may ask for nothing.
+struct Check {
+    settings: Option<CheckSettings>,
+}
+
+fn read_check(section: Section<'_, '_>, folder: &Path) -> Option<Check> {
+    let kind = section.choice(
+        "type",
+        "\"off\"",
+        &[("off", Asked::Nothing), ("tcp", Asked::Tcp), ("mqtt", Asked::Mqtt)],
+    );
+    let interval = section.duration("interval", "\"10s\"", Duration::from_millis(100));
+    let timeout = section.duration("timeout", "\"2s\"", MILLISECOND);
+    let rise = section.number("rise", "2", 1..1001);
+    let fall = section.number("fall", "3", 1..1001);
+    let version =
+        section.choice("protocol", "\"3.1.1\"", &[Version::V311, Version::V5].map(|one| (one.as_str(), one)));
+    let client_id: Option<Text> = section.parsed("client_id", "\"\"");
+    let username: Option<Text> = section.optional("username");
+    let password_file = section.optional::<FilePath>("password_file").map(|path| folder.join(path.0));
+    if password_file.is_some() && username.is_none() && !section.has("username") {
+        // [MQTT-3.1.2-22] of 3.1.1.
+        section.mistake("username", "is missing; expected the user name whose password is in password_file");
+    }
+    section.finish();
+    let thresholds = Thresholds { rise: u32::try_from(rise?).ok()?, fall: u32::try_from(fall?).ok()? };
+    let (version, client_id, username) = (version?, client_id?.0, username.map(|name| name.0));
+    let kind = match kind? {
+        Asked::Nothing => return Some(Check { settings: None }),
+        Asked::Tcp => CheckKind::Tcp,
+        Asked::Mqtt => CheckKind::Mqtt(MqttCheck { version, client_id, username, password_file }),
+    };
+    Some(Check { settings: Some(CheckSettings { kind, interval: interval?, timeout: timeout?, thresholds }) })
+}
+
+#[derive(Clone, Copy)]
+enum Asked {
+    Nothing,
+    Tcp,
+    Mqtt,
+}
+
+/// A text that MQTT can say.
+struct Text(String);
+
+impl FromStr for Text {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Text, &'static str> {
+        // [MQTT-1.5.4-2], and the length field of section 1.5.4.
+        if text.len() <= 65_535 && !text.contains('\0') {
+            Ok(Text(text.to_owned()))
+        } else {
+            Err("is nothing that MQTT can say; expected at most 65535 bytes without U+0000")
+        }
+    }
 }

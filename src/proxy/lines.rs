@@ -102,6 +102,8 @@ pub(super) fn log_upstream(upstream: &str, server: &Server, event: &Event) {
         Event::Ejected { failures, time } => {
             warn!(upstream, %server, failures, ?time, "server is left alone: it cannot be reached");
         }
+        Event::Down { problem } => warn!(upstream, %server, problem, "server is down: its checks fail"),
+        Event::Up => info!(upstream, %server, "server is up: its checks succeed"),
         Event::Returned => info!(upstream, %server, "server is reached again"),
     }
 }

@@ -7,11 +7,13 @@ mod lines;
 mod refusal;
 mod route;
 mod turned_away;
+mod upkeep;
 mod witness;
 
 pub use door::{Door, DoorSettings, OnBannedPeer};
 pub use refusal::Answers;
 pub use route::{Route, Routes};
+pub use upkeep::Upkeep;
 
 use crate::bouncer::Bouncer;
 use crate::metrics::Metrics;

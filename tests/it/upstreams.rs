@@ -1,5 +1,6 @@
 use crate::harness::*;
 use mqtt_bouncer::metrics::Outcome;
+use mqtt_bouncer::net::upstream::Condition;
 use std::net::SocketAddr;
 
 /// A config whose clients share these brokers.
@@ -41,7 +42,7 @@ async fn with_a_hash_clients_return_to_their_broker() {
     let brokers = [Broker::start().await, Broker::start().await, Broker::start().await];
     let proxy = Proxy::start(&sharing(&brokers.each_ref().map(|one| one.addr), "balance = \"hash\""));
     let mut homes = std::collections::HashSet::new();
-    for number in 0..12 {
+    for number in 0..40 {
         let connect = connect_v5(&format!("device-{number}"));
         let mut home = None;
         for _ in 0..2 {
@@ -71,4 +72,42 @@ async fn a_server_that_the_file_drains_gets_nobody_new_and_keeps_who_is_there() 
     assert!(!goes.was_called());
     client.send(b"\xc0\x00").await;
     inside.receive(b"\xc0\x00").await;
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_speak_mqtt_is_found_out_before_a_client_comes() {
+    let (speaks, hums) = (Broker::start().await, Broker::start().await);
+    let check = "[upstream.health_check]\ntype = \"mqtt\"\ninterval = \"100ms\"\ntimeout = \"5s\"\nfall = 2\nrise = 1";
+    let proxy = Proxy::start(&sharing(&[hums.addr, speaks.addr], check));
+    let connect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
+    // The good one answers every check, the other one hangs up.
+    let well = |mut check: Client| async move {
+        check.receive(connect).await;
+        check.send(b"\x20\x02\x00\x00").await;
+        check.receive(b"\xc0\x00").await;
+        check.send(b"\xd0\x00").await;
+        check.receive(b"\xe0\x00").await;
+    };
+    well(speaks.accept().await).await;
+    for _ in 0..2 {
+        drop(hums.accept().await);
+    }
+    let is_down = || {
+        let routes = proxy.app.routes();
+        let group = routes.groups.get("default").expect("it is there");
+        group.members()[0].condition(tokio::time::Instant::now(), std::time::Duration::ZERO)
+            == Condition::Down
+    };
+    until("the bad one is down", is_down).await;
+    let mut client = proxy.connect().await;
+    client.send(&connect_v5("device")).await;
+    loop {
+        let mut next = speaks.accept().await;
+        let mut first = [0; 4];
+        soon("a packet", tokio::io::AsyncReadExt::read_exact(&mut next.0, &mut first)).await.expect("open");
+        // A check is two bytes shorter than the client.
+        if first[1] != 0x0c {
+            break;
+        }
+    }
 }

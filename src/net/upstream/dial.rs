@@ -4,12 +4,14 @@ use super::Upstream;
 use super::health::Event;
 use super::member::{Lease, Member};
 use super::server::Server;
+use super::settings::UpstreamSettings;
 use crate::net::stream::Stream;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// One attempt to reach a server, and what came of it.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Dialling {
             let Some(member) = place.member() else { break };
             let (began, settings) = (Instant::now(), place.group.settings());
             let server = member.server().clone();
-            let connected = connect(&server, patience, settings.tcp).await;
+            let connected = connect(member, settings, patience).await;
             let now = Instant::now();
             let (error, event) = match &connected {
                 Ok(_) => (None, member.reached(now)),
@@ -154,17 +156,53 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// Connects, within `patience`.
 pub(super) async fn connect(
-    server: &Server,
+    member: &Member,
+    settings: &UpstreamSettings,
     patience: Duration,
-    tcp: crate::net::options::TcpOptions,
 ) -> io::Result<Stream> {
+    let deadline = Instant::now() + patience;
     let connecting = async {
-        let stream = match server.addr() {
-            Some(addr) => TcpStream::connect(addr).await?,
-            None => TcpStream::connect(server.as_str()).await?,
-        };
-        tcp.apply(&stream)?;
-        Ok(stream.into())
+        let socket = connect_to_any(&member.resolve().await?, deadline).await?;
+        settings.tcp.apply(&socket)?;
+        Ok(socket.into())
     };
-    timeout(patience, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout_at(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Tries one address after the other. One that does not answer must leave time for those behind it.
+async fn connect_to_any(addrs: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+    let mut failure = io::ErrorKind::NotFound.into();
+    for (index, addr) in addrs.iter().enumerate() {
+        let behind = u32::try_from(addrs.len() - index).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / behind.max(1);
+        failure = match timeout(share, TcpStream::connect(addr)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried() {
+        let (dead, alive) = (
+            TcpListener::bind("127.0.0.1:0").await.expect("a free port"),
+            TcpListener::bind("127.0.0.1:0").await.expect("a free port"),
+        );
+        let addrs = [&dead, &alive, &dead].map(|listener| listener.local_addr().expect("bound"));
+        drop(dead);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let socket = connect_to_any(&addrs, deadline).await.expect("one of them");
+        assert_eq!(socket.peer_addr().ok(), alive.local_addr().ok());
+        drop(alive);
+        let error = connect_to_any(&addrs, deadline).await.expect_err("none of them");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(connect_to_any(&[], deadline).await.expect_err("none").kind(), io::ErrorKind::NotFound);
+    }
 }

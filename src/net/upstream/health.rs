@@ -1,8 +1,9 @@
 //! Whether a server is to be given clients. Pure: `now` is an argument.
 //!
-//! Dials say whether it can be reached: after some failures in a row it is ejected for a while, then one client tries it
-//! again, and as long as that fails, the while grows. What a client does after its broker has seen it is no witness:
-//! whoever speaks MQTT badly could have every broker ejected.
+//! Two witnesses, and both must find it well. *Dials* say whether it can be reached: after some failures in a row it is
+//! ejected for a while, then one client tries it again, and as long as that fails, the while grows. *Checks*, where they
+//! are made, say whether it works: some failures in a row take it down, some successes bring it back. What a client does
+//! after its broker has seen it is no witness: whoever speaks MQTT badly could have every broker ejected.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,6 +19,15 @@ pub struct Ejection {
     pub max_time: Duration,
 }
 
+/// How many checks in a row change what is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// So many successes bring a server back.
+    pub rise: u32,
+    /// So many failures take it down.
+    pub fall: u32,
+}
+
 /// What has changed about a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -30,6 +40,13 @@ pub enum Event {
     },
     /// It was ejected, and is reached again.
     Returned,
+    /// Its checks fail.
+    Down {
+        /// What the last of them found.
+        problem: String,
+    },
+    /// Its checks succeed again.
+    Up,
 }
 
 /// How a server is.
@@ -43,6 +60,8 @@ pub enum Condition {
     Ejected,
     /// It was ejected, and the next client tries it.
     Trying,
+    /// Its checks fail.
+    Down,
 }
 
 impl Condition {
@@ -53,12 +72,13 @@ impl Condition {
             Condition::Starting => "starting",
             Condition::Ejected => "ejected",
             Condition::Trying => "trying",
+            Condition::Down => "down",
         }
     }
 
     /// Every condition.
-    pub const ALL: [Condition; 4] =
-        [Condition::Up, Condition::Starting, Condition::Ejected, Condition::Trying];
+    pub const ALL: [Condition; 5] =
+        [Condition::Up, Condition::Starting, Condition::Ejected, Condition::Trying, Condition::Down];
 }
 
 /// A dial or a check that failed.
@@ -78,6 +98,9 @@ pub(super) struct Health {
     ejected: Option<Ejected>,
     /// How many ejections have followed each other.
     in_a_row: u32,
+    is_down: bool,
+    /// Checks in a row with the same outcome.
+    streak: Streak,
     /// Since when it is back.
     back_since: Option<Instant>,
     last_failure: Option<Failure>,
@@ -90,11 +113,17 @@ struct Ejected {
     trying_until: Option<Instant>,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Streak {
+    is_good: bool,
+    length: u32,
+}
+
 impl Health {
     /// True when clients may be taken there.
     pub(super) fn is_usable(&self, now: Instant) -> bool {
         let is_tried = |ejected: &Ejected| ejected.trying_until.is_some_and(|until| now < until);
-        self.ejected.is_none_or(|ejected| ejected.until <= now && !is_tried(&ejected))
+        !self.is_down && self.ejected.is_none_or(|ejected| ejected.until <= now && !is_tried(&ejected))
     }
 
     /// A client is being taken there, and what comes of it is known within `patience`.
@@ -122,6 +151,10 @@ impl Health {
     ) -> Option<Event> {
         self.last_failure = Some(Failure { at: now, problem });
         self.failures = self.failures.saturating_add(1);
+        // Whatever a check found before this is out of date.
+        if self.streak.is_good {
+            self.streak = Streak::default();
+        }
         let is_due = match self.ejected {
             // What began before it was ejected is no news.
             Some(ejected) => ejected.until <= began,
@@ -141,6 +174,46 @@ impl Health {
         Event::Ejected { failures: self.failures, time }
     }
 
+    /// A check was made.
+    pub(super) fn checked(
+        &mut self,
+        now: Instant,
+        outcome: Result<(), String>,
+        thresholds: Thresholds,
+    ) -> Option<Event> {
+        let is_good = outcome.is_ok();
+        let length = if self.streak.is_good == is_good { self.streak.length.saturating_add(1) } else { 1 };
+        self.streak = Streak { is_good, length };
+        match outcome {
+            Ok(()) if length >= thresholds.rise => self.rise(now),
+            Ok(()) => None,
+            Err(problem) => {
+                self.last_failure = Some(Failure { at: now, problem: problem.clone() });
+                let falls = !self.is_down && length >= thresholds.fall;
+                self.is_down |= falls;
+                falls.then_some(Event::Down { problem })
+            }
+        }
+    }
+
+    /// Enough checks have found it well: they speak for a server that was ejected, too.
+    fn rise(&mut self, now: Instant) -> Option<Event> {
+        let was_down = std::mem::replace(&mut self.is_down, false);
+        let was_ejected = self.ejected.take().is_some();
+        if !was_down && !was_ejected {
+            return None;
+        }
+        self.failures = 0;
+        self.back_since = Some(now);
+        Some(if was_down { Event::Up } else { Event::Returned })
+    }
+
+    /// No checks are made any more.
+    pub(super) fn forget_checks(&mut self) {
+        self.is_down = false;
+        self.streak = Streak::default();
+    }
+
     /// What part of its weight it is given, of 1024: all of it, or less while it starts slowly.
     pub(super) fn part(&self, now: Instant, slow_start: Duration) -> u32 {
         let Some(since) = self.back_since.filter(|_| !slow_start.is_zero()) else { return WHOLE };
@@ -152,6 +225,7 @@ impl Health {
     /// How it is.
     pub(super) fn condition(&self, now: Instant, slow_start: Duration) -> Condition {
         match self.ejected {
+            _ if self.is_down => Condition::Down,
             Some(ejected) if ejected.until > now => Condition::Ejected,
             Some(_) => Condition::Trying,
             None if self.part(now, slow_start) < WHOLE => Condition::Starting,
@@ -177,6 +251,7 @@ mod tests {
 
     const EJECTION: Ejection =
         Ejection { after: 3, time: Duration::from_secs(5), max_time: Duration::from_secs(30) };
+    const THRESHOLDS: Thresholds = Thresholds { rise: 2, fall: 3 };
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
@@ -263,6 +338,44 @@ mod tests {
             assert_eq!(health.missed((now, now), &off, "refused".to_owned()), None);
         }
         assert!(health.is_usable(now));
+    }
+
+    #[test]
+    fn checks_take_a_server_down_and_bring_it_back() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        let mut check =
+            |outcome: Result<(), &str>| health.checked(now, outcome.map_err(ToOwned::to_owned), THRESHOLDS);
+        assert_eq!((check(Err("a")), check(Err("b")), check(Ok(()))), (None, None, None));
+        assert_eq!((check(Err("a")), check(Err("b"))), (None, None));
+        assert_eq!(check(Err("c")), Some(Event::Down { problem: "c".to_owned() }));
+        assert_eq!((check(Err("d")), check(Ok(())), check(Ok(()))), (None, None, Some(Event::Up)));
+        assert_eq!(check(Ok(())), None);
+        assert!(health.is_usable(now));
+    }
+
+    #[test]
+    fn checks_speak_for_a_server_that_was_ejected_only_after_its_last_failure() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        for _ in 0..5 {
+            health.checked(now, Ok(()), THRESHOLDS);
+        }
+        for _ in 0..3 {
+            miss(&mut health, now);
+        }
+        assert_eq!(health.checked(now, Ok(()), THRESHOLDS), None);
+        assert_eq!(health.checked(now, Ok(()), THRESHOLDS), Some(Event::Returned));
+        assert!(health.is_usable(now));
+    }
+
+    #[test]
+    fn a_server_that_is_not_checked_any_more_is_not_down() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        for _ in 0..3 {
+            health.checked(now, Err("x".to_owned()), THRESHOLDS);
+        }
+        assert_eq!(health.condition(now, Duration::ZERO), Condition::Down);
+        health.forget_checks();
+        assert_eq!(health.condition(now, Duration::ZERO), Condition::Up);
     }
 
     proptest! {

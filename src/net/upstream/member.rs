@@ -1,10 +1,12 @@
 //! One server of a group: what is known of it, who is there, and whether it takes more.
 
 use super::balance::{Candidate, stable_hash};
-use super::health::{Condition, Event, Failure, Health};
+use super::health::{Condition, Event, Failure, Health, Thresholds};
+use super::resolve::Addresses;
 use super::server::Server;
 use super::settings::{ServerSettings, UpstreamSettings};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +31,15 @@ pub(super) struct State {
     /// What the config file said last: when it says something else, that holds again.
     is_drained_in_file: AtomicBool,
     ejections: AtomicU64,
+    checks: Outcomes,
+    addresses: Arc<Addresses>,
+}
+
+/// How many of something came to what.
+#[derive(Debug, Default)]
+struct Outcomes {
+    good: AtomicU64,
+    bad: AtomicU64,
 }
 
 /// A place at a server, for as long as this lives.
@@ -111,6 +122,17 @@ impl Member {
         self.state.ejections.load(Ordering::Relaxed)
     }
 
+    /// How many checks have found it well, and how many have not.
+    pub fn checks(&self) -> (u64, u64) {
+        let Outcomes { good, bad } = &self.state.checks;
+        (good.load(Ordering::Relaxed), bad.load(Ordering::Relaxed))
+    }
+
+    /// The addresses that its name leads to, as far as that is known; none where it is an address itself.
+    pub fn addresses(&self) -> Arc<[SocketAddr]> {
+        self.state.addresses.known()
+    }
+
     /// True when clients may be taken there now.
     pub fn is_usable(&self, now: Instant) -> bool {
         !self.is_drained() && self.state.health().is_usable(now)
@@ -139,13 +161,39 @@ impl Member {
         error: &io::Error,
     ) -> Option<Event> {
         let event = self.state.health().missed((began, now), &settings.ejection, error.to_string());
-        self.count(event.as_ref());
+        if matches!(event, Some(Event::Ejected { .. })) {
+            self.state.ejections.fetch_add(1, Ordering::Relaxed);
+        }
+        self.state.addresses.doubt(self.server());
         event
     }
 
-    fn count(&self, event: Option<&Event>) {
-        if matches!(event, Some(Event::Ejected { .. })) {
-            self.state.ejections.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn checked(
+        &self,
+        now: Instant,
+        outcome: Result<(), String>,
+        thresholds: Thresholds,
+    ) -> Option<Event> {
+        let Outcomes { good, bad } = &self.state.checks;
+        let counter = if outcome.is_ok() { good } else { bad };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.state.health().checked(now, outcome, thresholds)
+    }
+
+    /// No checks are made any more: what they have found is void.
+    pub(super) fn forget_checks(&self) {
+        self.state.health().forget_checks();
+    }
+
+    /// Where to dial, in the order to try.
+    pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        self.state.addresses.of(self.server()).await
+    }
+
+    /// Looks its name up now, if it is one.
+    pub(super) async fn look_up(&self) {
+        if self.server().addr().is_none() {
+            self.state.addresses.look_up(self.server()).await;
         }
     }
 }

@@ -1,32 +1,40 @@
 //! Takes clients to brokers: who is chosen (`balance`), who is left alone (`health`), and who is tried after one that
-//! could not be reached (`dial`).
+//! could not be reached (`dial`). Beside the clients, servers are asked how they are (`check`) and names are looked up
+//! (`resolve`).
 //!
 //! What decides is pure and knows neither sockets nor clocks. The servers of a group share one lock while one of them is
 //! chosen, which is held for no longer than that.
 
 mod balance;
+mod check;
 mod dial;
 mod health;
 mod member;
+mod resolve;
 mod server;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use balance::Balance;
+pub use check::{CheckError, CheckKind, CheckSettings, MqttCheck};
 pub use dial::{Attempt, Connected, DialError, Dialling};
-pub use health::{Condition, Ejection, Event, Failure};
+pub use health::{Condition, Ejection, Event, Failure, Thresholds};
 pub use member::{Lease, Member};
 pub use server::{Server, ServerError};
 pub use settings::{ServerSettings, UpstreamSettings};
 
 use balance::{Candidate, Turns, stable_hash};
+use check::Password;
 use dial::Place;
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// A group of servers that can stand in for each other.
 #[derive(Debug)]
@@ -36,6 +44,33 @@ pub struct Upstream {
     members: Vec<Member>,
     turns: Mutex<Turns>,
     is_desperate: AtomicBool,
+    /// Of the client that its checks are.
+    password: Option<Password>,
+}
+
+/// A group that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The password of its checks cannot be read.
+    #[error("upstream \"{group}\": health_check.password_file: cannot read {}", path.display())]
+    PasswordFile {
+        /// The group.
+        group: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A check that was made.
+#[derive(Debug)]
+pub struct Checked {
+    /// What came of it.
+    pub outcome: Result<(), CheckError>,
+    /// What that has changed.
+    pub event: Option<Event>,
 }
 
 /// All groups, by name.
@@ -46,16 +81,20 @@ pub struct Groups(BTreeMap<Arc<str>, Arc<Upstream>>);
 pub const DEFAULT: &str = "default";
 
 impl Groups {
-    /// The groups of a config; servers that stay in their group keep what is known of them.
+    /// The groups of a config, whose files are read; servers that stay in their group keep what is known of them.
+    ///
+    /// # Errors
+    /// A file cannot be used.
     pub fn new(
         settings: impl IntoIterator<Item = (Arc<str>, UpstreamSettings)>,
         earlier: Option<&Groups>,
-    ) -> Groups {
+    ) -> Result<Groups, UpstreamError> {
         let group = |(name, settings): (Arc<str>, UpstreamSettings)| {
             let earlier = earlier.and_then(|groups| groups.get(&name));
-            (Arc::clone(&name), Arc::new(Upstream::new(name, settings, earlier.map(|group| &**group))))
+            let group = Upstream::new(Arc::clone(&name), settings, earlier.map(|group| &**group))?;
+            Ok((name, Arc::new(group)))
         };
-        Groups(settings.into_iter().map(group).collect())
+        settings.into_iter().map(group).collect::<Result<_, _>>().map(Groups)
     }
 
     /// The group of this name.
@@ -71,14 +110,35 @@ impl Groups {
 
 impl Upstream {
     /// A group with these settings; `earlier` is what it was before.
-    pub fn new(name: Arc<str>, settings: UpstreamSettings, earlier: Option<&Upstream>) -> Upstream {
+    ///
+    /// # Errors
+    /// A file that belongs to it cannot be used.
+    pub fn new(
+        name: Arc<str>,
+        settings: UpstreamSettings,
+        earlier: Option<&Upstream>,
+    ) -> Result<Upstream, UpstreamError> {
         let known = |server: &Server| {
             earlier.and_then(|group| group.members.iter().find(|member| member.server() == server))
         };
+        let password = match settings.check.as_ref().map(|check| &check.kind) {
+            Some(CheckKind::Mqtt(MqttCheck { password_file: Some(path), .. })) => {
+                let failed = |source| UpstreamError::PasswordFile {
+                    group: Arc::clone(&name),
+                    path: path.clone(),
+                    source,
+                };
+                Some(Password::read(path).map_err(failed)?)
+            }
+            _ => None,
+        };
         let member = |one: &ServerSettings| Member::new(one.clone(), known(&one.server));
         let members: Vec<_> = settings.servers.iter().map(member).collect();
+        if settings.check.is_none() {
+            members.iter().for_each(Member::forget_checks);
+        }
         let turns = Mutex::new(Turns::new(members.len()));
-        Upstream { name, settings, members, turns, is_desperate: AtomicBool::default() }
+        Ok(Upstream { name, settings, members, turns, is_desperate: AtomicBool::default(), password })
     }
 
     /// Its name; `default` for the one that has none in the config file.
@@ -110,7 +170,40 @@ impl Upstream {
     /// Whether a server takes connections now. The connection is closed at once; brokers hold that against nobody.
     pub async fn probe(&self, member: &Member, patience: Duration) -> bool {
         let patience = patience.min(self.settings.connect_timeout);
-        dial::connect(member.server(), patience, self.settings.tcp).await.is_ok()
+        dial::connect(member, &self.settings, patience).await.is_ok()
+    }
+
+    /// Asks a server how it is, as the group's settings say, and remembers the answer.
+    pub async fn check(&self, member: &Member, settings: &CheckSettings) -> Checked {
+        let outcome = self.ask(member, settings).await;
+        let told = outcome.as_ref().map_err(|error| match error.source() {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        });
+        let event = member.checked(Instant::now(), told.copied(), settings.thresholds);
+        Checked { outcome, event }
+    }
+
+    async fn ask(&self, member: &Member, settings: &CheckSettings) -> Result<(), CheckError> {
+        let deadline = Instant::now() + settings.timeout;
+        let connected = dial::connect(member, &self.settings, settings.timeout).await;
+        let mut stream = connected.map_err(CheckError::Connect)?;
+        match &settings.kind {
+            CheckKind::Tcp => Ok(()),
+            CheckKind::Mqtt(check) => {
+                let speaking = check::speak(&mut stream, check, self.password.as_ref());
+                let silent = |_| Err(CheckError::Silent { to: "CONNECT and PINGREQ" });
+                timeout_at(deadline, speaking).await.unwrap_or_else(silent)
+            }
+        }
+    }
+
+    /// Looks the name of a server up, again and again; ends at once where it is an address.
+    pub async fn keep_resolved(&self, member: &Member) {
+        while member.server().addr().is_none() {
+            member.look_up().await;
+            sleep(self.settings.resolve_interval).await;
+        }
     }
 
     /// Chooses a server that was not tried: one that is believed to be well, of the backups only where no other is. Where

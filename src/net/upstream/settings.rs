@@ -1,6 +1,7 @@
 //! What can be set for a group of brokers.
 
 use super::balance::Balance;
+use super::check::CheckSettings;
 use super::health::Ejection;
 use super::server::Server;
 use crate::net::options::TcpOptions;
@@ -23,6 +24,10 @@ pub struct UpstreamSettings {
     pub ejection: Ejection,
     /// How long the share of a server that is back grows; zero gives it all at once.
     pub slow_start: Duration,
+    /// How they are asked how they are; `None` asks nothing.
+    pub check: Option<CheckSettings>,
+    /// How often names are looked up again.
+    pub resolve_interval: Duration,
     /// Options of the connections to them.
     pub tcp: TcpOptions,
 }

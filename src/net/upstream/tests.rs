@@ -25,12 +25,14 @@ fn settings(servers: impl IntoIterator<Item = Server>) -> UpstreamSettings {
         total_timeout: Duration::from_secs(10),
         ejection: Ejection { after: 3, time: Duration::from_secs(5), max_time: Duration::from_mins(1) },
         slow_start: Duration::ZERO,
+        check: None,
+        resolve_interval: Duration::from_mins(1),
         tcp: TcpOptions::default(),
     }
 }
 
 fn group(settings: UpstreamSettings) -> Arc<Upstream> {
-    Arc::new(Upstream::new(DEFAULT.into(), settings, None))
+    Arc::new(Upstream::new(DEFAULT.into(), settings, None).expect("no files"))
 }
 
 /// Who a client is taken to, and who was tried on the way.
@@ -221,7 +223,8 @@ async fn a_connection_that_the_server_closed_before_it_had_a_byte_is_one_more_fa
 #[tokio::test]
 async fn what_is_known_of_a_server_survives_a_reload_and_goes_with_the_server() {
     let ((_first, a), b) = (broker().await, dead().await);
-    let before = Groups::new([(Arc::from(DEFAULT), settings([a.clone(), b.clone()]))], None);
+    let before =
+        Groups::new([(Arc::from(DEFAULT), settings([a.clone(), b.clone()]))], None).expect("no files");
     let group = before.get(DEFAULT).expect("a group");
     let kept = reach(group, "").await.0.expect("a live server");
     for _ in 0..5 {
@@ -229,7 +232,8 @@ async fn what_is_known_of_a_server_survives_a_reload_and_goes_with_the_server() 
     }
     group.member(a.as_str()).expect("a member").drain(true);
 
-    let after = Groups::new([(Arc::from(DEFAULT), settings([b.clone(), a.clone()]))], Some(&before));
+    let after = Groups::new([(Arc::from(DEFAULT), settings([b.clone(), a.clone()]))], Some(&before))
+        .expect("no files");
     let (group, now) = (after.get(DEFAULT).expect("a group"), Instant::now());
     let [same_b, same_a] = group.members() else { panic!("two members") };
     assert_eq!(same_b.condition(now, Duration::ZERO), Condition::Ejected);
@@ -239,12 +243,108 @@ async fn what_is_known_of_a_server_survives_a_reload_and_goes_with_the_server() 
     // The file says something else than it did: that holds.
     let mut drained = settings([a.clone()]);
     drained.servers[0].is_drained = true;
-    let third = Groups::new([(Arc::from(DEFAULT), drained)], Some(&after));
-    let last = Groups::new([(Arc::from(DEFAULT), settings([a.clone(), b.clone()]))], Some(&third));
+    let third = Groups::new([(Arc::from(DEFAULT), drained)], Some(&after)).expect("no files");
+    let last = Groups::new([(Arc::from(DEFAULT), settings([a.clone(), b.clone()]))], Some(&third))
+        .expect("no files");
     let [same_a, new_b] = last.get(DEFAULT).expect("a group").members() else { panic!("two members") };
     assert!(!same_a.is_drained());
     assert_eq!(same_a.live(), 1);
     assert_eq!(new_b.condition(now, Duration::ZERO), Condition::Up);
     drop(kept);
     assert_eq!(same_a.live(), 0);
+}
+
+fn check(kind: CheckKind) -> CheckSettings {
+    let thresholds = Thresholds { rise: 1, fall: 2 };
+    CheckSettings { kind, interval: Duration::from_secs(1), timeout: Duration::from_secs(1), thresholds }
+}
+
+#[tokio::test]
+async fn a_server_whose_checks_fail_gets_no_clients_until_they_succeed() {
+    let ((listener, a), (_second, b)) = (broker().await, broker().await);
+    let tcp = check(CheckKind::Tcp);
+    let group = group(UpstreamSettings { check: Some(tcp.clone()), ..settings([a.clone(), b.clone()]) });
+    let member = group.member(a.as_str()).expect("a member");
+    let addr = listener.local_addr().expect("bound");
+    drop(listener);
+    for expected in
+        [None, Some(Event::Down { problem: "cannot connect: Connection refused (os error 111)".into() })]
+    {
+        let Checked { outcome, event } = group.check(member, &tcp).await;
+        assert!(matches!(outcome, Err(CheckError::Connect(_))), "{outcome:?}");
+        assert_eq!(event, expected);
+    }
+    for _ in 0..3 {
+        assert_eq!(reach(&group, "").await.1, std::slice::from_ref(&b));
+    }
+    let _listener = TcpListener::bind(addr).await.expect("it was ours");
+    let Checked { outcome, event } = group.check(member, &tcp).await;
+    assert!(outcome.is_ok());
+    assert_eq!((event, member.checks()), (Some(Event::Up), (1, 2)));
+    let servers = [reached(&group).await, reached(&group).await];
+    assert!(servers.contains(&a), "{servers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_takes_connections_and_says_nothing_is_not_well() {
+    let (_listener, server) = broker().await;
+    let mqtt = MqttCheck {
+        version: crate::wire::mqtt::Version::V5,
+        client_id: String::new(),
+        username: None,
+        password_file: None,
+    };
+    let settings = UpstreamSettings { check: Some(check(CheckKind::Mqtt(mqtt))), ..settings([server]) };
+    let group = group(settings.clone());
+    let check = settings.check.expect("just set");
+    let Checked { outcome, .. } = group.check(&group.members()[0], &check).await;
+    assert_eq!(outcome.expect_err("silence").to_string(), "no answer to CONNECT and PINGREQ in time");
+}
+
+#[tokio::test]
+async fn a_server_without_checks_is_not_down_for_what_they_found() {
+    let server = dead().await;
+    let tcp = check(CheckKind::Tcp);
+    let checked = UpstreamSettings { check: Some(tcp.clone()), ..settings([server.clone()]) };
+    let before = Groups::new([(Arc::from(DEFAULT), checked)], None).expect("no files");
+    let group = before.get(DEFAULT).expect("a group");
+    for _ in 0..2 {
+        group.check(&group.members()[0], &tcp).await;
+    }
+    let now = Instant::now();
+    assert_eq!(group.members()[0].condition(now, Duration::ZERO), Condition::Down);
+    let after = Groups::new([(Arc::from(DEFAULT), settings([server]))], Some(&before)).expect("no files");
+    let group = after.get(DEFAULT).expect("a group");
+    assert_eq!(group.members()[0].condition(now, Duration::ZERO), Condition::Up);
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_once_and_clients_are_taken_to_what_it_leads_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let group = group(settings([format!("localhost:{port}").parse().expect("a server")]));
+    for _ in 0..2 {
+        let connected = reach(&group, "").await.0.expect("this machine");
+        assert_eq!(connected.server.host(), "localhost");
+    }
+    assert!(group.members()[0].addresses().iter().any(|addr| addr.ip().is_loopback()));
+}
+
+#[test]
+fn a_group_whose_password_cannot_be_read_says_so() {
+    let mqtt = MqttCheck {
+        version: crate::wire::mqtt::Version::V5,
+        client_id: String::new(),
+        username: Some("check".to_owned()),
+        password_file: Some("/nowhere/password".into()),
+    };
+    let settings = UpstreamSettings {
+        check: Some(check(CheckKind::Mqtt(mqtt))),
+        ..settings(["a:1".parse().expect("a server")])
+    };
+    let error = Upstream::new("blue".into(), settings, None).expect_err("no such file");
+    assert_eq!(
+        error.to_string(),
+        "upstream \"blue\": health_check.password_file: cannot read /nowhere/password"
+    );
 }

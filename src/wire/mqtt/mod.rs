@@ -7,6 +7,7 @@ pub mod connack;
 pub mod connect;
 mod cursor;
 pub mod frame;
+pub mod ping;
 pub mod property;
 pub mod session;
 
