@@ -5,13 +5,14 @@ use super::file::{FilePath, MILLISECOND, all};
 use crate::net::options::TcpOptions;
 use crate::net::upstream::{
     Balance, CheckKind, CheckSettings, DEFAULT, Ejection, MqttCheck, Server, ServerSettings, Thresholds,
-    UpstreamSettings,
+    TlsSettings, UpstreamSettings,
 };
 use crate::wire::mqtt::Version;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Reads one group of a file that is in `folder`.
 pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSettings> {
@@ -26,9 +27,14 @@ pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSe
     let total_timeout = section.duration("total_timeout", "\"10s\"", MILLISECOND);
     let ejection = read_ejection(&section);
     let slow_start = section.duration_or_off("slow_start", "\"off\"", MILLISECOND);
+    let tls = section.has("tls").then(|| read_tls(section.section("tls"), folder));
     let check = read_check(section.section("health_check"), folder);
     let resolve_interval = section.duration("resolve_interval", "\"30s\"", Duration::from_secs(1));
     let keepalive = section.duration_or_off("tcp_keepalive", "\"1m\"", Duration::from_secs(1));
+    if tls.is_none() {
+        // It is an option all the same.
+        drop(section.section("tls"));
+    }
     section.finish();
     Some(UpstreamSettings {
         servers,
@@ -38,6 +44,10 @@ pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSe
         total_timeout: total_timeout?,
         ejection: ejection?,
         slow_start: slow_start?.on().unwrap_or_default(),
+        tls: match tls {
+            None => None,
+            Some(tls) => Some(tls?),
+        },
         check: check?.settings,
         resolve_interval: resolve_interval?,
         tcp: TcpOptions { keepalive: keepalive?.on() },
@@ -138,6 +148,54 @@ fn read_check(section: Section<'_, '_>, folder: &Path) -> Option<Check> {
         Asked::Mqtt => CheckKind::Mqtt(MqttCheck { version, client_id, username, password_file }),
     };
     Some(Check { settings: Some(CheckSettings { kind, interval: interval?, timeout: timeout?, thresholds }) })
+}
+
+fn read_tls(section: Section<'_, '_>, folder: &Path) -> Option<TlsSettings> {
+    let file = |key| section.optional::<FilePath>(key).map(|path| folder.join(path.0));
+    let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
+    if cert.is_some() != key.is_some() && section.has("cert") != section.has("key") {
+        let missing = if section.has("cert") { "key" } else { "cert" };
+        section.mistake(missing, "is missing; expected both cert and key, or none of them");
+    }
+    let server_name: Option<CertificateName> = section.optional("server_name");
+    let verify = section.switch("verify", "true");
+    let alpn = section.list_or::<Protocol>("alpn", ("[]", Vec::new()), "names of protocols, e.g. [\"mqtt\"]");
+    section.finish();
+    Some(TlsSettings {
+        ca,
+        identity: cert.zip(key),
+        server_name: server_name.map(|name| name.0),
+        verify: verify?,
+        alpn: alpn.into_iter().map(|protocol| protocol.0).collect(),
+    })
+}
+
+/// A name that a certificate can have.
+struct CertificateName(ServerName<'static>);
+
+impl FromStr for CertificateName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<CertificateName, &'static str> {
+        let name = ServerName::try_from(text.to_owned()).map(CertificateName);
+        name.map_err(|_| "is no name that a certificate can have; expected e.g. \"broker.example\"")
+    }
+}
+
+/// A protocol that is offered.
+struct Protocol(String);
+
+impl FromStr for Protocol {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Protocol, &'static str> {
+        // RFC 7301, section 3.1: 1 to 255 bytes.
+        if (1..=255).contains(&text.len()) {
+            Ok(Protocol(text.to_owned()))
+        } else {
+            Err("is no name of a protocol; expected 1 to 255 bytes, e.g. \"mqtt\"")
+        }
+    }
 }
 
 #[derive(Clone, Copy)]

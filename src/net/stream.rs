@@ -11,12 +11,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client;
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
 pub enum Stream {
     /// The socket itself.
     Tcp(TcpStream),
+    /// A broker's end of TLS.
+    TlsToBroker(Box<client::TlsStream<Stream>>),
 }
 
 impl Stream {
@@ -24,6 +27,7 @@ impl Stream {
     pub fn socket(&self) -> SockRef<'_> {
         match self {
             Stream::Tcp(socket) => SockRef::from(socket),
+            Stream::TlsToBroker(tls) => tls.get_ref().0.socket(),
         }
     }
 
@@ -50,6 +54,13 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Stream::TlsToBroker(tls) => match Pin::new(tls).poll_read(cx, buffer) {
+                // Many brokers close without saying so in TLS. MQTT has its own borders and its own last word.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    Poll::Ready(Ok(()))
+                }
+                read => read,
+            },
         }
     }
 }
@@ -58,18 +69,21 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Stream::TlsToBroker(tls) => Pin::new(tls).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Stream::TlsToBroker(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Stream::TlsToBroker(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
 
@@ -80,12 +94,14 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Stream::TlsToBroker(tls) => Pin::new(tls).poll_write_vectored(cx, pieces),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Stream::Tcp(socket) => socket.is_write_vectored(),
+            Stream::TlsToBroker(tls) => tls.is_write_vectored(),
         }
     }
 }

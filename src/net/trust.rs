@@ -39,7 +39,7 @@ pub enum TrustError {
     },
     /// Nobody is trusted, so no server could be.
     #[error(
-        "the system has no root certificates, which https needs; install them or name a file of authorities"
+        "the system has no root certificates, which TLS needs; install them or name a file of authorities"
     )]
     NoRoots(#[source] Option<rustls_native_certs::Error>),
     /// TLS cannot be set up.
@@ -49,15 +49,12 @@ pub enum TrustError {
 
 /// Speaks TLS with whoever has a certificate from an authority of the system or of this file.
 pub fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, TrustError> {
-    let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    // A system may trust certificates in forms that are too old for TLS; they vouch for nobody then.
-    let _ = roots.add_parsable_certificates(system.certs);
+    let (mut roots, problem) = system();
     if let Some(path) = ca_file {
         add_file(&mut roots, path)?;
     }
     if roots.is_empty() {
-        return Err(TrustError::NoRoots(system.errors.into_iter().next()));
+        return Err(TrustError::NoRoots(problem));
     }
     // The provider is named, since a process that has two could not choose.
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -67,6 +64,27 @@ pub fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, TrustError> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config).into())
+}
+
+/// The authorities of this file alone.
+pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    add_file(&mut roots, path)?;
+    Ok(roots)
+}
+
+/// The authorities of the system.
+pub(super) fn system_authorities() -> Result<RootCertStore, TrustError> {
+    let (roots, problem) = system();
+    if roots.is_empty() { Err(TrustError::NoRoots(problem)) } else { Ok(roots) }
+}
+
+fn system() -> (RootCertStore, Option<rustls_native_certs::Error>) {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    // A system may trust certificates in forms that are too old for TLS; they vouch for nobody then.
+    let _ = roots.add_parsable_certificates(system.certs);
+    (roots, system.errors.into_iter().next())
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TrustError> {

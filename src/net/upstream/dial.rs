@@ -4,7 +4,6 @@ use super::Upstream;
 use super::health::Event;
 use super::member::{Lease, Member};
 use super::server::Server;
-use super::settings::UpstreamSettings;
 use crate::net::stream::Stream;
 use std::io;
 use std::net::SocketAddr;
@@ -97,7 +96,7 @@ impl Dialling {
             let Some(member) = place.member() else { break };
             let (began, settings) = (Instant::now(), place.group.settings());
             let server = member.server().clone();
-            let connected = connect(member, settings, patience).await;
+            let connected = connect(&place.group, member, patience).await;
             let now = Instant::now();
             let (error, event) = match &connected {
                 Ok(_) => (None, member.reached(now)),
@@ -154,17 +153,16 @@ fn is_timeout(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut
 }
 
-/// Connects, within `patience`.
-pub(super) async fn connect(
-    member: &Member,
-    settings: &UpstreamSettings,
-    patience: Duration,
-) -> io::Result<Stream> {
+/// Connects, within `patience`; where the group speaks TLS, up to the end of the handshake.
+pub(super) async fn connect(group: &Upstream, member: &Member, patience: Duration) -> io::Result<Stream> {
     let deadline = Instant::now() + patience;
     let connecting = async {
         let socket = connect_to_any(&member.resolve().await?, deadline).await?;
-        settings.tcp.apply(&socket)?;
-        Ok(socket.into())
+        group.settings.tcp.apply(&socket)?;
+        match &group.tls {
+            None => Ok(socket.into()),
+            Some(tls) => tls.connect(member.server(), socket.into()).await,
+        }
     };
     timeout_at(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

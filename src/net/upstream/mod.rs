@@ -15,6 +15,7 @@ mod server;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use balance::Balance;
 pub use check::{CheckError, CheckKind, CheckSettings, MqttCheck};
@@ -23,6 +24,7 @@ pub use health::{Condition, Ejection, Event, Failure, Thresholds};
 pub use member::{Lease, Member};
 pub use server::{Server, ServerError};
 pub use settings::{ServerSettings, UpstreamSettings};
+pub use tls::{TlsError, TlsSettings};
 
 use balance::{Candidate, Turns, stable_hash};
 use check::Password;
@@ -34,6 +36,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tls::Tls;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// A group of servers that can stand in for each other.
@@ -46,11 +49,21 @@ pub struct Upstream {
     is_desperate: AtomicBool,
     /// Of the client that its checks are.
     password: Option<Password>,
+    tls: Option<Tls>,
 }
 
 /// A group that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
+    /// TLS cannot be spoken with it.
+    #[error("upstream \"{group}\": tls")]
+    Tls {
+        /// The group.
+        group: Arc<str>,
+        /// Why not.
+        #[source]
+        source: Box<TlsError>,
+    },
     /// The password of its checks cannot be read.
     #[error("upstream \"{group}\": health_check.password_file: cannot read {}", path.display())]
     PasswordFile {
@@ -137,8 +150,14 @@ impl Upstream {
         if settings.check.is_none() {
             members.iter().for_each(Member::forget_checks);
         }
+        let failed = |source| UpstreamError::Tls { group: Arc::clone(&name), source: Box::new(source) };
+        let names = || settings.servers.iter().map(|one| &one.server);
+        let tls = settings.tls.as_ref().map(|tls| Tls::load(tls, names())).transpose().map_err(failed)?;
+        if settings.tls.as_ref().is_some_and(|tls| !tls.verify) {
+            tracing::warn!(upstream = %name, "tls.verify is false: whoever answers in the place of a broker is believed, and reads every password");
+        }
         let turns = Mutex::new(Turns::new(members.len()));
-        Ok(Upstream { name, settings, members, turns, is_desperate: AtomicBool::default(), password })
+        Ok(Upstream { name, settings, members, turns, is_desperate: AtomicBool::default(), password, tls })
     }
 
     /// Its name; `default` for the one that has none in the config file.
@@ -170,7 +189,7 @@ impl Upstream {
     /// Whether a server takes connections now. The connection is closed at once; brokers hold that against nobody.
     pub async fn probe(&self, member: &Member, patience: Duration) -> bool {
         let patience = patience.min(self.settings.connect_timeout);
-        dial::connect(member, &self.settings, patience).await.is_ok()
+        dial::connect(self, member, patience).await.is_ok()
     }
 
     /// Asks a server how it is, as the group's settings say, and remembers the answer.
@@ -186,7 +205,7 @@ impl Upstream {
 
     async fn ask(&self, member: &Member, settings: &CheckSettings) -> Result<(), CheckError> {
         let deadline = Instant::now() + settings.timeout;
-        let connected = dial::connect(member, &self.settings, settings.timeout).await;
+        let connected = dial::connect(self, member, settings.timeout).await;
         let mut stream = connected.map_err(CheckError::Connect)?;
         match &settings.kind {
             CheckKind::Tcp => Ok(()),

@@ -4,6 +4,7 @@ use super::balance::Balance;
 use super::check::CheckSettings;
 use super::health::Ejection;
 use super::server::Server;
+use super::tls::TlsSettings;
 use crate::net::options::TcpOptions;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct UpstreamSettings {
     pub ejection: Ejection,
     /// How long the share of a server that is back grows; zero gives it all at once.
     pub slow_start: Duration,
+    /// How TLS is spoken with them; `None` speaks plainly.
+    pub tls: Option<TlsSettings>,
     /// How they are asked how they are; `None` asks nothing.
     pub check: Option<CheckSettings>,
     /// How often names are looked up again.

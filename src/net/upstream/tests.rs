@@ -25,6 +25,7 @@ fn settings(servers: impl IntoIterator<Item = Server>) -> UpstreamSettings {
         total_timeout: Duration::from_secs(10),
         ejection: Ejection { after: 3, time: Duration::from_secs(5), max_time: Duration::from_mins(1) },
         slow_start: Duration::ZERO,
+        tls: None,
         check: None,
         resolve_interval: Duration::from_mins(1),
         tcp: TcpOptions::default(),
