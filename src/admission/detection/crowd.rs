@@ -3,6 +3,7 @@
 //! What goes wrong at a place is weighed against its residents: a gateway with 5,000 devices may have more trouble
 //! than a single client.
 
+use super::facts::Names;
 use super::moment::{Moment, micros};
 use super::table::{Part, Slot};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Stay {
     pub(super) is_returning: bool,
     /// The places that it entered, which it leaves whatever the policy is by then; 0 where there is none.
     pub(super) places: [u64; 5],
+    /// What it is called.
+    pub(super) names: Names,
 }
 
 impl Stay {
@@ -137,7 +140,7 @@ mod tests {
     }
 
     fn stay(seconds: u64) -> Stay {
-        Stay { began: at(seconds), is_returning: false, places: [0; 5] }
+        Stay { began: at(seconds), is_returning: false, places: [0; 5], names: Names::default() }
     }
 
     #[test]
@@ -159,7 +162,10 @@ mod tests {
             crowd.leave(stay(i), at(i + 1), MINUTE);
         }
         assert_eq!(crowd.usual_residents(at(1001), MINUTE), 0);
-        crowd.enter(Stay { began: at(1001), is_returning: true, places: [0; 5] }, MINUTE);
+        crowd.enter(
+            Stay { began: at(1001), is_returning: true, places: [0; 5], names: Names::default() },
+            MINUTE,
+        );
         assert_eq!(crowd.residents(), 1);
     }
 

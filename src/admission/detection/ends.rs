@@ -15,6 +15,7 @@ use super::weather::Side;
 use super::{Detection, MAX_DOUBTS};
 use crate::admission::Who;
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 impl Detection {
@@ -31,7 +32,7 @@ impl Detection {
         let side = session.side();
         let was_resident =
             session.stay.is_some_and(|stay| stay.is_resident(now.moment, self.settings.resident_after));
-        self.read_ahead(facts, session.stay, hand);
+        self.ask_ahead(facts, session.stay, hand);
         if let Some(stay) = session.stay {
             self.weather.leave(broker, stay, side, now.moment);
             self.say_goodbye(facts, stay, was_resident, hand, now);
@@ -115,15 +116,20 @@ impl Detection {
         let mut doubts = self.doubts();
         if doubts.len() < MAX_DOUBTS {
             doubts.push_back((now.moment.after(self.settings.patience), doubt));
+            self.has_doubts.store(true, Ordering::Relaxed);
         }
     }
 
     /// Counts the ends that no common cause has explained by now.
     pub(super) fn clear_doubts(&self, now: Now) -> Vec<Finding> {
         let mut findings = Vec::new();
+        if !self.has_doubts.load(Ordering::Relaxed) {
+            return findings;
+        }
         let mut hand = self.known.hand();
         loop {
             let mut doubts = self.doubts();
+            self.has_doubts.store(!doubts.is_empty(), Ordering::Relaxed);
             let is_clear = doubts.front().is_some_and(|(clears, _)| *clears <= now.moment);
             let Some((clears, doubt)) = doubts.pop_front_if(|_| is_clear) else { return findings };
             drop(doubts);

@@ -12,6 +12,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The keys of what a client is called, and of where it came from: names take long to hash, so a session keeps them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    peer: u64,
+    /// The client identifier by which the broker knows it; 0 when it has none.
+    client_id: u64,
+    /// 0 when it has none.
+    username: u64,
+}
+
+impl Names {
+    pub(super) fn of(secret: &Secret, client: &Client<'_>, assigned: Option<&str>) -> Names {
+        let key = |kind, name: Option<&str>| name.map_or(0, |name| secret.name(kind, name));
+        Names {
+            peer: secret.peer(client.peer()),
+            client_id: key(Kind::ClientId, client.client_id().or(assigned)),
+            username: key(Kind::Username, client.username()),
+        }
+    }
+}
+
 /// The keys of a client in a zone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys {
@@ -36,21 +57,19 @@ impl Keys {
         secret: &Secret,
         policy: &ZonePolicy,
         client: &Client<'_>,
-        assigned: Option<&str>,
+        names: Names,
         credentials: Option<u64>,
         by_credentials: bool,
     ) -> Keys {
         let zone = secret.own_name(Kind::Zone, &policy.zone);
-        let username = client.username().map(|name| secret.name(Kind::Username, name));
-        let claimed = client.client_id().map(|id| secret.name(Kind::ClientId, id));
-        let client_id = claimed.or_else(|| assigned.map(|id| secret.name(Kind::ClientId, id)));
-        let identity = match (claimed, credentials) {
+        let peer = names.peer;
+        let [client_id, username] = [names.client_id, names.username].map(|key| (key != 0).then_some(key));
+        let identity = match (client_id.filter(|_| client.client_id().is_some()), credentials) {
             (_, Some(credentials)) if by_credentials => secret.key(Kind::Seen, &[1, credentials]),
             (Some(id), _) => secret.key_of(id, Kind::Seen, &[2, id]),
             (None, _) => secret.key(Kind::Seen, &[3, username.unwrap_or(0), credentials.unwrap_or(0)]),
         };
         let addr = client.peer();
-        let peer = secret.peer(addr);
         let source = if addr.is_ipv4() { peer } else { secret.network(addr, 64) };
         let mut networks = [None; 2];
         let prefixes = policy.by_network.into_iter().flat_map(|by| by.prefixes(addr));
@@ -80,14 +99,10 @@ impl<'a> Facts<'a> {
     pub(super) fn of(secret: &Secret, policy: &'a Arc<ZonePolicy>, visit: &'a Visit<'a>) -> Facts<'a> {
         let session = visit.session();
         let by_credentials = session.is_some_and(Session::is_auth_failure);
-        let keys = Keys::of(
-            secret,
-            policy,
-            &visit.client,
-            visit.assigned_client_id,
-            visit.credentials,
-            by_credentials,
-        );
+        let names = session
+            .and_then(|session| session.stay)
+            .map_or_else(|| Names::of(secret, &visit.client, visit.assigned_client_id), |stay| stay.names);
+        let keys = Keys::of(secret, policy, &visit.client, names, visit.credentials, by_credentials);
         Facts {
             policy,
             keys,

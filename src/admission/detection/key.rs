@@ -87,6 +87,13 @@ impl Secret {
         (self.key_of(home, kind, parts) & !bucket | home & bucket).max(1)
     }
 
+    /// A key that stands near `home`, in one of 32 buckets: as a rule in the same page of memory, and to find a page takes
+    /// a processor as long as to read it.
+    pub(super) fn key_near(&self, home: u64, kind: Kind, parts: &[u64]) -> u64 {
+        let neighbourhood = (1 << 24) - (1 << 5);
+        (self.key_of(home, kind, parts) & !neighbourhood | home & neighbourhood).max(1)
+    }
+
     /// The key of what a stranger may choose.
     fn hard_key(&self, kind: Kind, parts: &[u64]) -> u64 {
         let mut state = State::new(self);

@@ -1,8 +1,8 @@
 //! What is remembered of clients and of where they live: a visit asks for most of it, so it stands together.
 //!
 //! The upper bits of a key choose its part. They are those of its home ([`Secret::key_of`]): the client identifier, the
-//! user name, the address's site, or a network that is wider than that. So a visit has few parts in hand, and reads all
-//! that it is about to ask for at once.
+//! user name, the address's site, or a network that is wider than that. So a visit has few parts in hand, and has
+//! the memory bring all that it is about to ask for at once.
 //!
 //! [`Secret::key_of`]: super::key::Secret::key_of
 

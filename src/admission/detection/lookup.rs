@@ -75,47 +75,44 @@ impl Detection {
     /// The key of a client seen at a place.
     pub(super) fn seen_key(&self, facts: &Facts<'_>, place: u64) -> u64 {
         let Keys { zone, identity, .. } = facts.keys;
-        self.secret.key_of(identity, Kind::Seen, &[zone, place, identity])
+        self.secret.key_near(identity, Kind::Seen, &[zone, place, identity])
     }
 
     /// The key of how often a client comes to its source.
     pub(super) fn pace_key(&self, facts: &Facts<'_>) -> u64 {
         let Keys { zone, source, identity, .. } = facts.keys;
-        self.secret.key_of(identity, Kind::Pace, &[zone, source, identity])
+        self.secret.key_near(identity, Kind::Pace, &[zone, source, identity])
     }
 
-    /// The keys that are about to be asked for of a client that was accepted; what stands there is read.
-    pub(super) fn read_ahead_of_arrival(&self, facts: &Facts<'_>, hand: &mut Hand<'_>) -> Asked {
+    /// The keys that are about to be asked for of a client that was accepted, which the memory is asked for.
+    pub(super) fn ask_ahead_of_arrival(&self, facts: &Facts<'_>, hand: &mut Hand<'_>) -> Asked {
         let guesses_count = facts.policy.auth_failures.is_some();
         let asked = Asked {
             resident: self.resident_key(facts),
             accepted: self.accepted_key(facts).filter(|_| guesses_count),
             places: self.places_of(facts),
         };
-        let mut read = 0;
         if let Some(resident) = asked.resident {
-            read ^= hand.clients(resident).marks.read(resident);
+            hand.clients(resident).marks.prefetch(resident);
         }
         if let Some(accepted) = asked.accepted {
-            read ^= hand.clients(accepted).accepted.read(accepted);
+            hand.clients(accepted).accepted.prefetch(accepted);
         }
         for place in asked.places.into_iter().filter(|place| *place != 0) {
-            read ^= hand.clients(place).places.read(place);
+            hand.clients(place).places.prefetch(place);
         }
-        std::hint::black_box(read);
         asked
     }
 
-    /// Reads what is about to be asked of a client whose session has ended.
-    pub(super) fn read_ahead(&self, facts: &Facts<'_>, stay: Option<Stay>, hand: &mut Hand<'_>) {
+    /// Has the memory bring what is about to be asked of a client whose session has ended.
+    pub(super) fn ask_ahead(&self, facts: &Facts<'_>, stay: Option<Stay>, hand: &mut Hand<'_>) {
         let policy = facts.policy;
-        let mut read = 0;
         for place in stay.into_iter().flat_map(Stay::places) {
-            read ^= hand.clients(place).places.read(place);
+            hand.clients(place).places.prefetch(place);
         }
         if facts.lived < SHORT {
             let seen = &hand.clients(facts.keys.identity).seen;
-            let mut read_at = |place| read ^= seen.read(self.seen_key(facts, place));
+            let read_at = |place| seen.prefetch(self.seen_key(facts, place));
             if policy.by_peerhost.is_some() {
                 read_at(facts.keys.peer);
             }
@@ -126,20 +123,19 @@ impl Detection {
                 read_at(network);
             }
             if policy.connection_rate.is_some() {
-                read ^= seen.read(self.pace_key(facts));
+                seen.prefetch(self.pace_key(facts));
             }
         }
         if facts.is_accepted {
             if let Some(id) = facts.keys.client_id {
                 // Where its owner stands, and that it was a resident.
-                read ^= hand.clients(id).marks.read(id);
+                hand.clients(id).marks.prefetch(id);
             }
             if let (Some(by), Some(id)) = (&policy.by_clientid, facts.keys.client_id) {
                 let key = self.window_key(facts, Detector::ByClientId, id, &by.threshold);
-                read ^= hand.clients(key).singles.read(key);
+                hand.clients(key).singles.prefetch(key);
             }
         }
-        std::hint::black_box(read);
     }
 
     pub(super) fn place_key(&self, zone: u64, place: u64) -> u64 {

@@ -33,6 +33,7 @@ mod lookup;
 mod moment;
 mod nuisance;
 mod policy;
+mod prefetch;
 mod row;
 mod sightings;
 mod strike;
@@ -58,14 +59,14 @@ use super::{Client, Timestamp, Who};
 use duplicates::Fights;
 use escalation::Offences;
 use evidence::Cases;
-use facts::{Doubt, Facts, Keys};
+use facts::{Doubt, Facts, Keys, Names};
 use guesses::Trust;
 use key::Kind;
 use known::Known;
 use lookup::Asked;
 use sightings::Sightings;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use strike::Now;
 use weather::Weather;
@@ -91,6 +92,8 @@ pub struct Detection {
     cases: Cases,
     /// Ends whose blame is in doubt, and when each clears; never more than [`MAX_DOUBTS`].
     doubts: Mutex<VecDeque<(Moment, Doubt)>>,
+    /// True while there may be any: most ends find none, and need no lock to know.
+    has_doubts: AtomicBool,
     offences: Offences,
     /// Those of bans that were only told of, so that each is told as long as it would be.
     shadow_offences: Offences,
@@ -132,6 +135,7 @@ impl Detection {
             trust: Trust::default(),
             cases: Cases::default(),
             doubts: Mutex::default(),
+            has_doubts: AtomicBool::new(false),
             offences: Offences::default(),
             shadow_offences: Offences::default(),
             turn: AtomicUsize::new(0),
@@ -155,7 +159,8 @@ impl Detection {
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
         if policy.counts_connects() && !is_exempt {
-            let keys = Keys::of(&self.secret, policy, client, None, None, false);
+            let names = Names::of(&self.secret, client, None);
+            let keys = Keys::of(&self.secret, policy, client, names, None, false);
             let facts = Facts::of_client(policy, keys, client);
             self.count_connect(&facts, Now { at, moment: now }, &mut findings);
         }
@@ -171,14 +176,15 @@ impl Detection {
         now: Moment,
     ) -> (Stay, Vec<Finding>) {
         let Arrival { client, assigned_client_id, credentials, .. } = arrival;
-        let keys = Keys::of(&self.secret, policy, client, *assigned_client_id, *credentials, false);
+        let names = Names::of(&self.secret, client, *assigned_client_id);
+        let keys = Keys::of(&self.secret, policy, client, names, *credentials, false);
         let facts = Facts::of_client(policy, keys, client);
         let facts = Facts { client_id: client.client_id().or(*assigned_client_id), ..facts };
         let now = Now { at, moment: now };
         let mut hand = self.known.hand();
-        let Asked { resident, accepted, places } = self.read_ahead_of_arrival(&facts, &mut hand);
+        let Asked { resident, accepted, places } = self.ask_ahead_of_arrival(&facts, &mut hand);
         let is_returning = resident.is_some_and(|key| hand.clients(key).marks.is_known(key, now.moment));
-        let stay = Stay { began: now.moment, is_returning, places };
+        let stay = Stay { began: now.moment, is_returning, places, names };
         self.weather.enter(self.broker_key(arrival.upstream), stay);
         for place in stay.places() {
             hand.clients(place).places.enter(place, stay, self.settings.resident_after);

@@ -6,6 +6,7 @@
 //! until it has its share of the maximum, and shrinks when it is nearly empty.
 
 use super::moment::Moment;
+use super::prefetch::prefetch;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What stands in a place of a table. The default is a free place, whose key is 0.
@@ -124,13 +125,12 @@ impl<S: Slot> Part<S> {
         self.peek(key, |slot| *slot = S::default());
     }
 
-    /// Reads where a key would stand and does nothing with it. Memory is slow, and waits for many reads as long as for
-    /// one: who is about to ask for several keys reads them all first, each with its own argument to `read`.
-    pub(super) fn read(&self, key: u64) -> u64 {
-        // One place of each cache line.
-        let stride = (64 / size_of::<S>().max(1)).max(1);
-        let slots = self.buckets.get(self.bucket(key)).map_or(&[][..], |Bucket(slots)| slots);
-        slots.iter().step_by(stride).fold(0, |read, slot| read ^ slot.key())
+    /// Asks the memory for where a key would stand, and waits for nothing. Memory is slow, and brings much at once as fast
+    /// as one thing: who is about to ask for several keys says so of all of them first.
+    pub(super) fn prefetch(&self, key: u64) {
+        if let Some(Bucket(slots)) = self.buckets.get(self.bucket(key)) {
+            prefetch(slots);
+        }
     }
 
     pub(super) fn tidy(&mut self, now: Moment) {

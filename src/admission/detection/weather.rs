@@ -176,6 +176,7 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::Names;
     use super::*;
 
     fn at(seconds: u64) -> Moment {
@@ -185,18 +186,20 @@ mod tests {
     /// A hundred residents since 0, on one broker.
     fn weather() -> Weather {
         let weather = Weather::new(Duration::from_mins(1), Duration::from_secs(3), Duration::from_mins(1));
-        (0..100).for_each(|_| weather.enter(1, OLD));
+        (0..100).for_each(|_| weather.enter(1, old()));
         weather
     }
 
-    const OLD: Stay = Stay { began: Moment::from_micros(0), is_returning: false, places: [0; 5] };
+    fn old() -> Stay {
+        Stay { began: at(0), is_returning: false, places: [0; 5], names: Names::default() }
+    }
 
     #[test]
     fn a_broker_that_ends_a_quarter_of_its_residents_is_unsteady_and_the_others_are_not() {
         let weather = weather();
-        (0..24).for_each(|_| weather.leave(1, OLD, Side::Broker, at(1000)));
+        (0..24).for_each(|_| weather.leave(1, old(), Side::Broker, at(1000)));
         assert!(!weather.explains(1, Side::Broker, true, at(1000)));
-        weather.leave(1, OLD, Side::Broker, at(1001));
+        weather.leave(1, old(), Side::Broker, at(1001));
         assert!(
             weather.explains(1, Side::Broker, false, at(998)),
             "what came just before has the same cause"
@@ -211,10 +214,10 @@ mod tests {
     #[test]
     fn ends_that_come_slowly_or_of_the_young_are_no_weather() {
         let weather = weather();
-        (0..90).for_each(|i| weather.leave(1, OLD, Side::Broker, at(1000 + i)));
-        (0..90).for_each(|i| weather.leave(1, OLD, Side::Client, at(1000 + i)));
+        (0..90).for_each(|i| weather.leave(1, old(), Side::Broker, at(1000 + i)));
+        (0..90).for_each(|i| weather.leave(1, old(), Side::Client, at(1000 + i)));
         for _ in 0..1000 {
-            let young = Stay { began: at(1100), is_returning: false, places: [0; 5] };
+            let young = Stay { began: at(1100), ..old() };
             weather.enter(1, young);
             weather.leave(1, young, Side::Client, at(1100));
         }
@@ -225,7 +228,7 @@ mod tests {
     #[test]
     fn a_gust_excuses_residents_alone() {
         let weather = weather();
-        (0..25).for_each(|_| weather.leave(1, OLD, Side::Client, at(1000)));
+        (0..25).for_each(|_| weather.leave(1, old(), Side::Client, at(1000)));
         assert!(weather.explains(1, Side::Client, true, at(999)));
         assert!(weather.explains(1, Side::Client, true, at(1003)));
         assert!(!weather.explains(1, Side::Client, false, at(1000)));
