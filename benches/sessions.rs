@@ -194,6 +194,7 @@ impl People {
             version: Version::V5,
             clean_start: true,
             keep_alive: 60,
+            via: None,
             is_tls: false,
             since: NOW,
             received: 80,

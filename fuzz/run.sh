@@ -16,7 +16,7 @@ cd "$(dirname "$0")" || exit 2
 seconds=${1:-600}
 shift $(($# > 0))
 targets=("$@")
-[[ ${#targets[@]} -gt 0 ]] || targets=(connect frame config exchange hello)
+[[ ${#targets[@]} -gt 0 ]] || targets=(connect frame config exchange hello proxy_protocol)
 sanitizer=${SANITIZER:-none}
 
 command -v c++ >/dev/null || { echo "fuzz/run.sh: c++ is missing; try: apt-get install g++" >&2; exit 2; }
@@ -55,7 +55,7 @@ for target in "${targets[@]}"; do
     fi
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$target" | tail -1)
     rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$logs/$target" | tail -1)
-    summary+=("$(printf '%-8s %14s executions %9s/s  %s' "$target" "${runs:-?}" "${rate:-?}" "$result")")
+    summary+=("$(printf '%-14s %14s executions %9s/s  %s' "$target" "${runs:-?}" "${rate:-?}" "$result")")
 done
 
 echo

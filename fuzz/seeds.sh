@@ -52,6 +52,16 @@ seed frame packets_long_connack '\x16\x00\x20\xf1\x0e\x00\x00\x8a\x20\x13\x00\x1
 seed frame packets_huge_connack '\x16\x00\x20\xff\x04\x00\x00\x05\x13'
 seed frame packets_huge_disconnect '\x16\x35\xe0\xff\x02\x8b\x80'
 
+# proxy_protocol: the beginning of a connection.
+seed proxy_protocol v1_tcp4 'PROXY TCP4 192.0.2.1 198.51.100.2 56797 1883\r\n\x10\x0f'
+seed proxy_protocol v1_tcp6 'PROXY TCP6 2001:db8::1 ::ffff:192.0.2.2 56797 1883\r\n'
+seed proxy_protocol v1_unknown 'PROXY UNKNOWN ff::1 whatever\r\n'
+seed proxy_protocol v1_cut 'PROXY TCP4 192.0.2.1 198.'
+seed proxy_protocol v2_tcp4 '\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc6\x33\x64\x02\xdd\xdd\x07\x5b\x10'
+seed proxy_protocol v2_tcp6 '\r\n\r\n\x00\r\nQUIT\n\x21\x21\x00\x24\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\xdd\xdd\x07\x5b'
+seed proxy_protocol v2_local '\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00'
+seed proxy_protocol v2_names '\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x36\xc0\x00\x02\x01\xc6\x33\x64\x02\xdd\xdd\x07\x5b\x01\x00\x04mqtt\x02\x00\x03a.b\x20\x00\x14\x07\x00\x00\x00\x00\x21\x00\x07TLSv1.3\x22\x00\x02cn\x04\x00\x03\x00\x00\x00'
+
 # config: a text. (run.sh adds the files of config/.)
 seed config least.toml '[[listener]]\nname = "a"\nbind = "[::]:0"\n[upstream]\nservers = ["broker:1883"]\n'
 seed config most.toml '[[listener]]

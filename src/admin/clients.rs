@@ -36,6 +36,8 @@ struct ClientBody {
     ip_address: String,
     /// Its port.
     port: u16,
+    /// The load balancer that speaks for it, as `IP:PORT`, where one does.
+    via: Option<String>,
     /// The listener that it came through.
     listener: String,
     /// That listener's zone.
@@ -235,6 +237,7 @@ fn shown(live: &Live, node: &str) -> ClientBody {
         username: live.username().map(str::to_owned),
         ip_address: live.peer().ip().to_string(),
         port: live.peer().port(),
+        via: live.via().map(|via| via.to_string()),
         listener: live.listener().to_string(),
         zone: live.zone().to_string(),
         proto_ver: level_of(live.version()),

@@ -102,6 +102,7 @@ mod tests {
             version: Version::V5,
             clean_start: true,
             keep_alive: 60,
+            via: None,
             is_tls: false,
             since: Timestamp::from_millis(0),
             received: 20,

@@ -4,7 +4,7 @@ use super::admin::{self, AdminConfig};
 use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
-use super::{units, upstream};
+use super::{proxy_protocol, units, upstream};
 use crate::admission::detection::Settings;
 use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
@@ -279,6 +279,7 @@ fn read_listener(section: &mut Section<'_, '_>, zones: Option<&Zones>) -> Option
         "\"connack\"",
         &[("connack", OnBannedPeer::Connack), ("close", OnBannedPeer::Close), ("reset", OnBannedPeer::Reset)],
     );
+    let proxy_protocol = proxy_protocol::read(section);
     let connect_timeout = section.duration("connect_timeout", "\"10s\"", MILLISECOND);
     let max_connect_size = section.size("max_connect_size", "\"64KB\"", 64..(1 << 28) + 5);
     let max_connections = section.number("max_connections", "100000", 1..100_000_001);
@@ -293,6 +294,7 @@ fn read_listener(section: &mut Section<'_, '_>, zones: Option<&Zones>) -> Option
             max_connect_size: usize::try_from(max_connect_size?).ok()?,
             max_connections: usize::try_from(max_connections?).ok()?,
             on_banned_peer: on_banned_peer?,
+            proxy_protocol: proxy_protocol?,
             limits: Limits { idle: idle?.0, half_close: half_close? },
             tcp: TcpOptions { keepalive: keepalive?.on() },
             policy: policy?,

@@ -10,6 +10,7 @@ mod diff;
 mod document;
 mod error;
 mod file;
+mod proxy_protocol;
 mod units;
 mod upstream;
 

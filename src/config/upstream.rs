@@ -2,6 +2,7 @@
 
 use super::document::{Entry, Section};
 use super::file::{FilePath, MILLISECOND, all};
+use super::proxy_protocol;
 use crate::net::options::TcpOptions;
 use crate::net::upstream::{
     Balance, CheckKind, CheckSettings, DEFAULT, Ejection, MqttCheck, Server, ServerSettings, Thresholds,
@@ -35,6 +36,7 @@ pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSe
         // It is an option all the same.
         drop(section.section("tls"));
     }
+    let proxy_protocol = section.choice("proxy_protocol", "\"off\"", &proxy_protocol::VERSIONS);
     section.finish();
     Some(UpstreamSettings {
         servers,
@@ -51,6 +53,7 @@ pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSe
         check: check?.settings,
         resolve_interval: resolve_interval?,
         tcp: TcpOptions { keepalive: keepalive?.on() },
+        proxy_protocol: proxy_protocol?,
     })
 }
 

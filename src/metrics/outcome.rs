@@ -29,11 +29,15 @@ pub enum Outcome {
     ProtocolError,
     /// Its CONNECT is too large.
     TooLarge,
+    /// It has a PROXY header, or needs one, and is not trusted to send one.
+    UntrustedProxy,
+    /// Its PROXY header cannot be used, or is missing.
+    BadProxyHeader,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 12] = [
+    pub const ALL: [Outcome; 14] = [
         Outcome::Admitted,
         Outcome::Probe,
         Outcome::ClosedEarly,
@@ -46,6 +50,8 @@ impl Outcome {
         Outcome::Malformed,
         Outcome::ProtocolError,
         Outcome::TooLarge,
+        Outcome::UntrustedProxy,
+        Outcome::BadProxyHeader,
     ];
 
     /// The outcome's name in logs and metrics.
@@ -63,6 +69,8 @@ impl Outcome {
             Outcome::Malformed => "malformed",
             Outcome::ProtocolError => "protocol_error",
             Outcome::TooLarge => "too_large",
+            Outcome::UntrustedProxy => "untrusted_proxy",
+            Outcome::BadProxyHeader => "bad_proxy_header",
         }
     }
 }

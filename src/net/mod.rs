@@ -4,6 +4,7 @@ pub mod kick;
 pub mod linger;
 pub mod listener;
 pub mod options;
+pub mod proxy_header;
 pub mod relay;
 mod scratch;
 pub mod slots;

@@ -31,6 +31,16 @@ impl Stream {
         }
     }
 
+    /// Waits for bytes and looks at them without taking them; 0 is the end of the stream. For a connection that nothing
+    /// is wrapped around yet.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Stream::Tcp(socket) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        socket.peek(buffer).await
+    }
+
     /// Has the connection reset, and not closed, when it is dropped.
     ///
     /// # Errors

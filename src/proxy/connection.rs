@@ -7,6 +7,7 @@ use super::{Door, DoorSettings, OnBannedPeer, Proxy};
 use crate::admission::{Client, Verdict};
 use crate::metrics::Outcome;
 use crate::net::linger;
+use crate::net::proxy_header::Announced;
 use crate::net::relay::{Cause, relay};
 use crate::net::stream::Stream;
 use crate::net::upstream::Connected;
@@ -30,7 +31,15 @@ pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: S
     let _connected = door.metrics().connection();
     let settings = door.settings();
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let connection = Connection { proxy, door, peer, settings: &settings };
+    let mut connection = Connection {
+        proxy,
+        door,
+        peer,
+        via: None,
+        announced: None,
+        waited: Duration::ZERO,
+        settings: &settings,
+    };
     let inside = tokio::select! {
         biased;
         inside = connection.enter(socket) => inside,
@@ -46,8 +55,14 @@ pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: S
 pub(super) struct Connection<'a> {
     pub(super) proxy: &'a Proxy,
     pub(super) door: &'a Door,
-    /// In canonical form.
+    /// In canonical form. Behind a load balancer, the client's own address once that is known.
     pub(super) peer: SocketAddr,
+    /// The load balancer that speaks for the client.
+    pub(super) via: Option<SocketAddr>,
+    /// What the load balancer says.
+    pub(super) announced: Option<Box<Announced>>,
+    /// How much of the time for its CONNECT has gone already.
+    pub(super) waited: Duration,
     /// As they were when it began.
     pub(super) settings: &'a DoorSettings,
 }
@@ -74,12 +89,12 @@ struct Inside {
 
 impl Connection<'_> {
     /// Lets the client in, or turns it away.
-    async fn enter(&self, socket: TcpStream) -> Option<Inside> {
+    async fn enter(&mut self, socket: TcpStream) -> Option<Inside> {
         if self.settings.tcp.apply(&socket).is_err() {
             self.log_no_connect(&NoConnect::Probe, Outcome::Probe);
             return None;
         }
-        let client = self.knock(socket.into())?;
+        let client = self.meet(socket.into()).await?;
         let (client, arrival) = self.read_connect(client).await?;
         let Arrival { bytes, session, version, client_id, username, credentials, .. } = arrival;
         let Arrival { max_packet_size, clean_start, .. } = arrival;
@@ -100,7 +115,7 @@ impl Connection<'_> {
         bytes: &[u8],
     ) -> Option<Inside> {
         let group = Arc::clone(self.proxy.routes.load().choose(name.version));
-        let mut dialling = group.dial(&name.client_id);
+        let mut dialling = group.dial(&name.client_id).announce(self.announcement(&client));
         let mut has_arrived = false;
         loop {
             let dialled = dialling.next(|attempt| self.tell_attempt(attempt)).await;
@@ -142,7 +157,7 @@ impl Connection<'_> {
 
     /// Ends a connection from a banned address before anything is read, where the listener is set to, or where the
     /// address hammers.
-    fn knock(&self, client: Stream) -> Option<Stream> {
+    pub(super) fn knock(&self, client: Stream) -> Option<Stream> {
         let policy = &self.settings.policy;
         if self.settings.on_banned_peer == OnBannedPeer::Connack && policy.hammering.is_none() {
             return Some(client);
@@ -164,28 +179,37 @@ impl Connection<'_> {
         let DoorSettings { max_connect_size, connect_timeout, .. } = *self.settings;
         let fingerprint =
             |username: Option<&str>, password: &[u8]| self.proxy.bouncer.fingerprint(username, password);
-        let reading = gate::read_connect(&mut client, max_connect_size, connect_timeout, fingerprint);
+        let patience = connect_timeout.saturating_sub(self.waited);
+        let reading = gate::read_connect(&mut client, max_connect_size, patience, fingerprint);
         let failure = match reading.await {
             Ok(arrival) => return Some((client, arrival)),
             Err(failure) => failure,
         };
-        let manners = self.tell_no_connect(&failure);
-        match failure {
-            NoConnect::Bad(error) => {
-                let refusal = Refusal::from(error);
-                self.log_no_connect(&failure, refusal.outcome());
-                self.note_refused(&refusal, None);
-                if let Some(version) = error.version.filter(|_| manners == Manners::Answer) {
-                    self.answer(client, &refusal, version, None).await;
-                }
-            }
-            NoConnect::Probe => self.log_no_connect(&failure, Outcome::Probe),
-            NoConnect::ClosedEarly(_) | NoConnect::Broke(..) => {
-                self.log_no_connect(&failure, Outcome::ClosedEarly);
-            }
-            NoConnect::TimedOut(_) => self.log_no_connect(&failure, Outcome::ConnectTimeout),
+        let manners = self.end_without_connect(&failure);
+        if let NoConnect::Bad(error) = failure
+            && let Some(version) = error.version.filter(|_| manners == Manners::Answer)
+        {
+            self.answer(client, &Refusal::from(error), version, None).await;
         }
         None
+    }
+
+    /// There will be no CONNECT. Says how the client is to be treated.
+    pub(super) fn end_without_connect(&self, failure: &NoConnect) -> Manners {
+        let manners = self.tell_no_connect(failure);
+        match failure {
+            NoConnect::Bad(error) => {
+                let refusal = Refusal::from(*error);
+                self.log_no_connect(failure, refusal.outcome());
+                self.note_refused(&refusal, None);
+            }
+            NoConnect::Probe => self.log_no_connect(failure, Outcome::Probe),
+            NoConnect::ClosedEarly(_) | NoConnect::Broke(..) => {
+                self.log_no_connect(failure, Outcome::ClosedEarly);
+            }
+            NoConnect::TimedOut(_) => self.log_no_connect(failure, Outcome::ConnectTimeout),
+        }
+        manners
     }
 
     /// Why this client may not enter now, if it may not.
@@ -258,7 +282,8 @@ impl Connection<'_> {
             version: name.version,
             clean_start: name.clean_start,
             keep_alive: session.keep_alive(),
-            is_tls: false,
+            via: self.via,
+            is_tls: self.tlvs().tls.is_some(),
             since: self.proxy.bouncer.clock().now(),
             received: received as u64,
         }

@@ -1,6 +1,6 @@
 //! A listener at work: takes connections off the queue and gives each a task of its own.
 
-use super::{Proxy, connection};
+use super::{Proxy, ProxyProtocol, connection};
 use crate::admission::detection::ZonePolicy;
 use crate::metrics::ListenerMetrics;
 use crate::net::listener::Listener;
@@ -36,6 +36,8 @@ pub struct DoorSettings {
     pub on_banned_peer: OnBannedPeer,
     /// When a session is given up.
     pub limits: Limits,
+    /// What is made of PROXY headers.
+    pub proxy_protocol: ProxyProtocol,
     /// Options of the clients' connections.
     pub tcp: TcpOptions,
     /// Who is found out, and for what: the policy of the listener's zone.

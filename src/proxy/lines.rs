@@ -1,9 +1,11 @@
 //! What the log says of one connection: exactly one line for whoever is turned away, one for each session's end.
 
+use super::announced::NoPeer;
 use super::connection::{Connection, Name};
 use super::gate::NoConnect;
 use super::refusal::Refusal;
 use crate::metrics::Outcome;
+use crate::net::proxy_header::NoHeader;
 use crate::net::relay::{Cause, End};
 use crate::net::upstream::{Event, Server};
 use crate::telemetry::{Chain, Shown};
@@ -37,6 +39,7 @@ impl Connection<'_> {
             by = ban.map(|ban| display(Shown(&ban.terms.by))),
             reason = ban.map(|ban| &*ban.terms.reason).filter(|reason| !reason.is_empty()).map(|reason| display(Shown(reason))),
             until = ban.map(|ban| display(ban.terms.until)),
+            via = self.via.map(display),
             "refused"
         );
     }
@@ -47,7 +50,7 @@ impl Connection<'_> {
         let error = Chain(failure);
         match failure {
             NoConnect::Probe => {
-                debug!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, "no CONNECT");
+                debug!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, via = self.via.map(display), "no CONNECT");
             }
             NoConnect::Bad(bad) => info!(
                 listener = %self.door.name(),
@@ -56,9 +59,29 @@ impl Connection<'_> {
                 %outcome,
                 %error,
                 statement = bad.violation.statement(bad.version),
+                via = self.via.map(display),
                 "refused"
             ),
-            _ => info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, "no CONNECT"),
+            _ => {
+                info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, via = self.via.map(display), "no CONNECT");
+            }
+        }
+    }
+
+    /// One line for each connection of which it is not known whom it is for.
+    pub(super) fn log_no_peer(&self, failure: &NoPeer) {
+        let (outcome, error) = (failure.outcome(), Chain(failure));
+        self.door.metrics().count(outcome);
+        match failure {
+            NoPeer::NoHeader(NoHeader::Probe) => {
+                debug!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, "no PROXY header");
+            }
+            NoPeer::NoHeader(NoHeader::Bad(_)) | NoPeer::Spoofed | NoPeer::Untrusted => {
+                info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, "refused");
+            }
+            NoPeer::NoHeader(_) => {
+                info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, "no PROXY header");
+            }
         }
     }
 
@@ -91,6 +114,7 @@ impl Connection<'_> {
             to_broker = end.to_broker,
             to_client = end.to_client,
             seconds = lasted.as_secs_f64(),
+            via = self.via.map(display),
             "session ended"
         );
     }

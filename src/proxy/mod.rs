@@ -1,5 +1,6 @@
 //! One connection, from accept to end: the only place where sockets, MQTT and the ban list meet.
 
+mod announced;
 mod connection;
 mod door;
 mod gate;
@@ -10,6 +11,7 @@ mod turned_away;
 mod upkeep;
 mod witness;
 
+pub use announced::{ProxyMode, ProxyProtocol};
 pub use door::{Door, DoorSettings, OnBannedPeer};
 pub use refusal::Answers;
 pub use route::{Route, Routes};

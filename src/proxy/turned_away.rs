@@ -23,6 +23,11 @@ impl Connection<'_> {
         self.proxy.refused.note(&Attempt { ban, ..attempt }, self.proxy.bouncer.clock().now());
     }
 
+    /// We have turned away somebody who was not asked for a name.
+    pub(super) fn note_turned_away(&self, reason: Reason) {
+        self.proxy.refused.note(&self.attempt(None, reason), self.proxy.bouncer.clock().now());
+    }
+
     /// The broker has turned a client away.
     pub(super) fn note_broker_refused(&self, name: &Name, code: u8) {
         let codes = if name.version == Version::V5 { Codes::V5 } else { Codes::V3 };
@@ -39,7 +44,7 @@ impl Connection<'_> {
         Attempt {
             client: name.map_or_else(|| Client::new(self.peer.ip(), "", None), |name| self.client(name)),
             has_password: name.map(|name| name.credentials.is_some()),
-            is_tls: false,
+            is_tls: self.tlvs().tls.is_some(),
             listener: self.door.name(),
             zone: &self.settings.policy.zone,
             reason,

@@ -28,6 +28,15 @@ pub(super) enum Manners {
     Silence,
 }
 
+/// What somebody has done who was not asked for a CONNECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// Nothing.
+    Probe,
+    /// Something that is not done.
+    Malformed,
+}
+
 impl Connection<'_> {
     /// The policy that holds now, not the one that held when the connection began.
     fn policy(&self) -> Arc<ZonePolicy> {
@@ -53,11 +62,26 @@ impl Connection<'_> {
     }
 
     pub(super) fn tell_arrived(&self, name: &Name) {
-        self.proxy.bouncer.arrived(&self.policy(), &self.client(name));
+        if !self.is_proxys_own() {
+            self.proxy.bouncer.arrived(&self.policy(), &self.client(name));
+        }
+    }
+
+    pub(super) fn tell_untold(&self, untold: Untold) {
+        let end = match untold {
+            _ if self.proxy.bouncer.check_peer(self.peer.ip()).is_some() => End::Refused(Refused::Banned),
+            Untold::Probe => End::NoConnect(NoConnect::Probe),
+            Untold::Malformed => End::NoConnect(NoConnect::Malformed),
+        };
+        self.tell(Client::new(self.peer.ip(), "", None), None, None, end);
     }
 
     /// Says how the client is to be treated.
     pub(super) fn tell_no_connect(&self, failure: &gate::NoConnect) -> Manners {
+        // HAProxy's checks come as LOCAL in version 2, as UNKNOWN in version 1.
+        if self.is_unnamed() {
+            return Manners::Answer;
+        }
         let nobody = Client::new(self.peer.ip(), "", None);
         // What a banned address sends is one more attempt that its ban refuses, whatever it is.
         if let Some(ban) = self.proxy.bouncer.check_peer(self.peer.ip()) {
@@ -148,7 +172,7 @@ impl Connection<'_> {
         credentials: Option<u64>,
         end: End<'_>,
     ) {
-        let is_exempt = self.proxy.bouncer.is_exempt(&client);
+        let is_exempt = self.is_proxys_own() || self.proxy.bouncer.is_exempt(&client);
         let visit = Visit { client, assigned_client_id, credentials, is_exempt, end };
         self.proxy.bouncer.ended(&self.policy(), &visit);
     }
@@ -191,7 +215,7 @@ impl<'a> Watched<'a> {
             client,
             assigned_client_id: self.session.facts().assigned_client_id.as_deref(),
             credentials: self.name.credentials,
-            is_exempt: bouncer.is_exempt(&client),
+            is_exempt: self.connection.is_proxys_own() || bouncer.is_exempt(&client),
             upstream: self.server,
         };
         bouncer.accepted(&self.connection.policy(), &arrival)

@@ -17,6 +17,10 @@ pub enum Reason {
     ProtocolError,
     /// Its CONNECT is too large.
     TooLarge,
+    /// It has a PROXY header, or needs one, and is not trusted to send one.
+    UntrustedProxy,
+    /// Its PROXY header cannot be used, or is missing.
+    BadProxyHeader,
     /// The broker's CONNACK has this code.
     Broker(Codes, u8),
 }
@@ -40,6 +44,8 @@ impl Reason {
             Reason::Malformed => "malformed",
             Reason::ProtocolError => "protocol_error",
             Reason::TooLarge => "too_large",
+            Reason::UntrustedProxy => "untrusted_proxy",
+            Reason::BadProxyHeader => "bad_proxy_header",
             Reason::Broker(Codes::V3, code) => match code {
                 1 => "unsupported_protocol_version",
                 2 => "client_identifier_not_valid",

@@ -29,7 +29,9 @@ pub struct Guest<'a> {
     pub clean_start: bool,
     /// The Keep Alive of its CONNECT, in seconds.
     pub keep_alive: u16,
-    /// It speaks TLS with us.
+    /// The load balancer that speaks for it, where one does.
+    pub via: Option<SocketAddr>,
+    /// It speaks TLS, with us or with the load balancer.
     pub is_tls: bool,
     /// When it was let in.
     pub since: Timestamp,
@@ -53,6 +55,8 @@ pub struct Live {
     kick: Kick,
     peer: IpAddr,
     port: u16,
+    /// Most have none.
+    via: Option<Box<SocketAddr>>,
     keep_alive: AtomicU16,
     version: Version,
     clean_start: bool,
@@ -80,6 +84,7 @@ impl Live {
             kick: Kick::default(),
             peer: guest.peer.ip(),
             port: guest.peer.port(),
+            via: guest.via.map(Box::new),
             keep_alive: AtomicU16::new(guest.keep_alive),
             version: guest.version,
             clean_start: guest.clean_start,
@@ -118,6 +123,11 @@ impl Live {
         SocketAddr::new(self.peer, self.port)
     }
 
+    /// The load balancer that speaks for the client, where one does.
+    pub fn via(&self) -> Option<SocketAddr> {
+        self.via.as_deref().copied()
+    }
+
     /// The client as bans name it.
     pub fn client(&self) -> Client<'_> {
         Client::new(self.peer, self.client_id(), self.username())
@@ -153,7 +163,7 @@ impl Live {
         self.keep_alive.load(Ordering::Relaxed)
     }
 
-    /// True where the client speaks TLS with us.
+    /// True where the client speaks TLS, with us or with the load balancer.
     pub fn is_tls(&self) -> bool {
         self.is_tls
     }

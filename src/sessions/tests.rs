@@ -15,6 +15,7 @@ fn enter(sessions: &Sessions, client_id: &str, username: Option<&str>, peer: [u8
         version: Version::V5,
         clean_start: true,
         keep_alive: 60,
+        via: None,
         is_tls: false,
         since: Timestamp::from_millis(0),
         received: 20,

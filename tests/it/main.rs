@@ -6,6 +6,7 @@ mod bad_input;
 mod harness;
 mod invariants;
 mod listeners;
+mod proxy_protocol;
 mod refusals;
 mod reload;
 mod sessions;

@@ -212,6 +212,7 @@ mod tests {
             version: Version::ALL[usize::try_from(number % 3).expect("small")],
             clean_start: true,
             keep_alive: 60,
+            via: None,
             is_tls: false,
             since: Timestamp::from_millis(1_920_594_240_000 + i64::try_from(number).expect("small") * 1000),
             received: 100 - number,

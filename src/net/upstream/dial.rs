@@ -5,10 +5,12 @@ use super::health::Event;
 use super::member::{Lease, Member};
 use super::server::Server;
 use crate::net::stream::Stream;
+use crate::wire::proxy_protocol::{self, Announcement, Tlvs};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -72,7 +74,8 @@ impl Place {
 
 /// The way of one client to a server. Each server is tried once, and no more of them than the group allows.
 #[derive(Debug)]
-pub struct Dialling {
+pub struct Dialling<'c> {
+    client: Option<Announcement<'c>>,
     group: Arc<Upstream>,
     key: Option<u64>,
     tried: Vec<Lease>,
@@ -80,10 +83,16 @@ pub struct Dialling {
     failure: Option<DialError>,
 }
 
-impl Dialling {
-    pub(super) fn new(group: Arc<Upstream>, key: Option<u64>) -> Dialling {
+impl<'c> Dialling<'c> {
+    pub(super) fn new(group: Arc<Upstream>, key: Option<u64>) -> Dialling<'c> {
         let deadline = Instant::now() + group.settings().total_timeout;
-        Dialling { group, key, tried: Vec::new(), deadline, failure: None }
+        Dialling { client: None, group, key, tried: Vec::new(), deadline, failure: None }
+    }
+
+    /// Has those servers told of the client that are to be told.
+    #[must_use]
+    pub fn announce(self, client: Announcement<'c>) -> Dialling<'c> {
+        Dialling { client: Some(client), ..self }
     }
 
     /// Connects to the server that is chosen; when it cannot be reached, to another one. Each attempt is shown to
@@ -96,7 +105,7 @@ impl Dialling {
             let Some(member) = place.member() else { break };
             let (began, settings) = (Instant::now(), place.group.settings());
             let server = member.server().clone();
-            let connected = connect(&place.group, member, patience).await;
+            let connected = connect(&place.group, member, patience, self.client.as_ref()).await;
             let now = Instant::now();
             let (error, event) = match &connected {
                 Ok(_) => (None, member.reached(now)),
@@ -153,12 +162,23 @@ fn is_timeout(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut
 }
 
-/// Connects, within `patience`; where the group speaks TLS, up to the end of the handshake.
-pub(super) async fn connect(group: &Upstream, member: &Member, patience: Duration) -> io::Result<Stream> {
+/// Connects, within `patience`; where the group speaks TLS, up to the end of the handshake. A server that is to be told
+/// for whom is told of `client`, or else of us: not every broker keeps a connection that is said to be nobody's (LOCAL).
+pub(super) async fn connect(
+    group: &Upstream,
+    member: &Member,
+    patience: Duration,
+    client: Option<&Announcement<'_>>,
+) -> io::Result<Stream> {
     let deadline = Instant::now() + patience;
     let connecting = async {
-        let socket = connect_to_any(&member.resolve().await?, deadline).await?;
+        let mut socket = connect_to_any(&member.resolve().await?, deadline).await?;
         group.settings.tcp.apply(&socket)?;
+        if let Some(version) = group.settings.proxy_protocol {
+            let (source, destination) = (socket.local_addr()?, socket.peer_addr()?);
+            let ours = Announcement { source, destination, tlvs: Tlvs::default() };
+            socket.write_all(&proxy_protocol::header(version, client.unwrap_or(&ours))).await?;
+        }
         match &group.tls {
             None => Ok(socket.into()),
             Some(tls) => tls.connect(member.server(), socket.into()).await,

@@ -181,7 +181,7 @@ impl Upstream {
     }
 
     /// The way of a client with this identifier to one of the servers.
-    pub fn dial(self: &Arc<Self>, client_id: &str) -> Dialling {
+    pub fn dial<'c>(self: &Arc<Self>, client_id: &str) -> Dialling<'c> {
         let key = (!client_id.is_empty()).then(|| stable_hash(client_id.as_bytes()));
         Dialling::new(Arc::clone(self), key)
     }
@@ -189,7 +189,7 @@ impl Upstream {
     /// Whether a server takes connections now. The connection is closed at once; brokers hold that against nobody.
     pub async fn probe(&self, member: &Member, patience: Duration) -> bool {
         let patience = patience.min(self.settings.connect_timeout);
-        dial::connect(self, member, patience).await.is_ok()
+        dial::connect(self, member, patience, None).await.is_ok()
     }
 
     /// Asks a server how it is, as the group's settings say, and remembers the answer.
@@ -205,7 +205,7 @@ impl Upstream {
 
     async fn ask(&self, member: &Member, settings: &CheckSettings) -> Result<(), CheckError> {
         let deadline = Instant::now() + settings.timeout;
-        let connected = dial::connect(self, member, settings.timeout).await;
+        let connected = dial::connect(self, member, settings.timeout, None).await;
         let mut stream = connected.map_err(CheckError::Connect)?;
         match &settings.kind {
             CheckKind::Tcp => Ok(()),

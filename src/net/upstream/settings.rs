@@ -6,6 +6,7 @@ use super::health::Ejection;
 use super::server::Server;
 use super::tls::TlsSettings;
 use crate::net::options::TcpOptions;
+use crate::wire::proxy_protocol::Version;
 use std::time::Duration;
 
 /// How to reach a group of brokers, and how they share the clients.
@@ -33,6 +34,8 @@ pub struct UpstreamSettings {
     pub resolve_interval: Duration,
     /// Options of the connections to them.
     pub tcp: TcpOptions,
+    /// Tell them of each client with a PROXY header of this version, in front of everything else, TLS included.
+    pub proxy_protocol: Option<Version>,
 }
 
 /// One broker of a group.

@@ -29,6 +29,7 @@ fn settings(servers: impl IntoIterator<Item = Server>) -> UpstreamSettings {
         check: None,
         resolve_interval: Duration::from_mins(1),
         tcp: TcpOptions::default(),
+        proxy_protocol: None,
     }
 }
 

@@ -7,6 +7,26 @@ use std::net::{IpAddr, SocketAddr};
 /// A header of version 2 for a connection that is the proxy's own: a health check.
 pub const LOCAL: [u8; 16] = *b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
+/// Which of the two versions is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// A line of text with the addresses.
+    V1,
+    /// A binary block, with what else is known of the client.
+    V2,
+}
+
+/// A header that brokers take. It goes in front of everything else on the connection, TLS included, in one write:
+/// Mosquitto 2.1 wants its first sixteen bytes in one read, and at most 500 behind them.
+pub fn header(version: Version, announcement: &Announcement<'_>) -> Vec<u8> {
+    match version {
+        Version::V1 => announcement.v1(),
+        Version::V2 => announcement.v2(BROKERS_LIMIT),
+    }
+}
+
+const BROKERS_LIMIT: usize = 500;
+
 /// What a proxy says of a client when it hands the client's connection on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Announcement<'a> {
