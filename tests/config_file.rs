@@ -49,7 +49,7 @@ fn the_documented_file_spells_every_option_out() {
 fn the_examples_in_the_documented_file_can_be_used() {
     let config = parse(&with_examples(&read(DOCUMENTED)));
     assert_eq!((config.bans.len(), config.exemptions.len()), (3, 1));
-    assert_eq!((config.routes.len(), config.upstreams.len()), (1, 1));
+    assert_eq!((config.routes.len(), config.upstreams.len()), (2, 1));
 }
 
 #[test]

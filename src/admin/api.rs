@@ -10,7 +10,8 @@ use super::settings::Limits;
 use super::socket::Socket;
 use super::steering::Steering;
 use super::{
-    api_keys, auth, clients, detections, explain, lists, login, monitoring, node, refused, stats, users,
+    api_keys, auth, clients, detections, explain, lists, login, monitoring, node, refused, stats, upstreams,
+    users,
 };
 use crate::admission::Timestamp;
 use crate::bouncer::Bouncer;
@@ -122,6 +123,7 @@ fn calls() -> OpenApiRouter<Admin> {
         .merge(detections::calls())
         .merge(clients::calls())
         .merge(refused::calls())
+        .merge(upstreams::calls())
         .merge(lists::calls())
         .merge(lists::v4_calls())
         .merge(login::calls())

@@ -8,7 +8,9 @@ use super::fault::{Fault, FaultBody};
 use super::schema::Explanation;
 use crate::admission::Client;
 use crate::admission::detection::Detector;
+use crate::proxy::Traits;
 use crate::telemetry::Chain;
+use crate::wire::mqtt::Version;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,16 +26,56 @@ pub(super) fn calls() -> OpenApiRouter<Admin> {
 /// A client that is asked about.
 #[derive(Debug, Serialize, Deserialize, ToSchema, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Asked {
+pub struct Asked {
     /// Its client identifier; none is the empty one.
     #[serde(default)]
-    pub(super) clientid: String,
+    pub clientid: String,
     /// Its user name, if it has one.
-    pub(super) username: Option<String>,
+    pub username: Option<String>,
     /// Its address.
     #[schema(value_type = String)]
     #[param(value_type = String)]
-    pub(super) peer: IpAddr,
+    pub peer: IpAddr,
+    /// The MQTT version that it speaks, for routes: `3.1`, `3.1.1` or `5`. What is not said fits no route's condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// The listener that it comes to, for routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
+    /// The server that it asks for in TLS, for routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sni: Option<String>,
+    /// The common name of its certificate, for routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_cn: Option<String>,
+}
+
+/// A version that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("protocol {0:?} is no MQTT version; expected \"3.1\", \"3.1.1\" or \"5\"")]
+pub struct UnknownProtocol(String);
+
+impl Asked {
+    /// The client as bans name it.
+    pub fn client(&self) -> Client<'_> {
+        Client::new(self.peer, &self.clientid, self.username.as_deref())
+    }
+
+    /// The client as routes look at it.
+    pub fn traits(&self) -> Result<Traits<'_>, UnknownProtocol> {
+        let known = |text: &String| {
+            let version = Version::ALL.into_iter().find(|version| version.as_str() == *text);
+            version.ok_or_else(|| UnknownProtocol(text.clone()))
+        };
+        Ok(Traits {
+            version: self.protocol.as_ref().map(known).transpose()?,
+            listener: self.listener.as_deref(),
+            client_id: &self.clientid,
+            username: self.username.as_deref(),
+            server_name: self.sni.as_deref(),
+            cert_cn: self.cert_cn.as_deref(),
+        })
+    }
 }
 
 /// Says whether a client would be let in, and every rule about it.
@@ -73,13 +115,14 @@ async fn explain_body(
 }
 
 async fn explain(admin: &Admin, asked: &Asked) -> Result<axum::Json<Value>, Fault> {
-    let client = Client::new(asked.peer, &asked.clientid, asked.username.as_deref());
-    let explanation = admin.bouncer.explain(&client);
+    let traits = asked.traits().map_err(|error| Fault::bad_request(&error))?;
+    let route = admin.proxy.routes.load().rules.choose(&traits).into();
+    let explanation = admin.bouncer.explain(&asked.client());
     let mut evidence = Vec::new();
     for ban in explanation.bans.iter().filter(|ban| Detector::is_author(&ban.terms.by)) {
         let offence = admin.store.offence(ban.who.clone()).await;
         let offence = offence.map_err(|error| Fault::internal(&Chain(&error)))?;
         evidence.extend(offence.map(Evidence::from));
     }
-    Ok(axum::Json(explanation::to_json(&Explained { explanation, evidence })))
+    Ok(axum::Json(explanation::to_json(&Explained { explanation, evidence, route })))
 }

@@ -1,7 +1,9 @@
-//! An explanation as JSON: `{"verdict": "refuse", "ban": {…}, "exemptions": […], "bans": […], "evidence": […]}`.
+//! An explanation as JSON: `{"verdict": "refuse", "ban": {…}, "exemptions": […], "bans": […], "evidence": […],
+//! "upstream": "default", "route": null}`.
 
 use crate::admission::{As, Ban, Explanation, Timestamp, Verdict, Who};
 use crate::exchange::{self, Format, ReadOptions};
+use crate::proxy::Choice;
 use crate::store::Offence;
 use serde_json::{Value, json};
 
@@ -12,6 +14,23 @@ pub struct Explained {
     pub explanation: Explanation,
     /// What is known of those among them that detection has made.
     pub evidence: Vec<Evidence>,
+    /// Where it is taken when it is let in.
+    pub route: Taken,
+}
+
+/// Where a client is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The group of brokers.
+    pub upstream: String,
+    /// Which `[[route]]` says so, from 0; `None` where none does.
+    pub route: Option<usize>,
+}
+
+impl From<Choice<'_>> for Taken {
+    fn from(choice: Choice<'_>) -> Taken {
+        Taken { upstream: choice.upstream.to_owned(), route: choice.rule }
+    }
 }
 
 /// What an automatic ban is based on.
@@ -51,7 +70,7 @@ impl Explained {
 }
 
 pub(super) fn to_json(explained: &Explained) -> Value {
-    let Explained { explanation, evidence } = explained;
+    let Explained { explanation, evidence, route } = explained;
     let evidence: Vec<Value> = evidence.iter().map(evidence_to_json).collect();
     let list = |bans: &[Ban]| bans.iter().map(ban_to_json).collect::<Vec<_>>();
     let ban = match &explanation.verdict {
@@ -64,6 +83,8 @@ pub(super) fn to_json(explained: &Explained) -> Value {
         "exemptions": list(&explanation.exemptions),
         "bans": list(&explanation.bans),
         "evidence": evidence,
+        "upstream": route.upstream,
+        "route": route.route,
     })
 }
 
@@ -99,7 +120,9 @@ pub(super) fn read(text: &[u8]) -> Result<Explained, BadExplanation> {
     let explanation = Explanation { verdict, exemptions: list("exemptions")?, bans: list("bans")? };
     let evidence = value.get("evidence").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let evidence = evidence.iter().map(evidence_from_json).collect::<Result<_, _>>()?;
-    Ok(Explained { explanation, evidence })
+    let upstream = value.get("upstream").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let route = value.get("route").and_then(Value::as_u64).and_then(|rule| usize::try_from(rule).ok());
+    Ok(Explained { explanation, evidence, route: Taken { upstream, route } })
 }
 
 fn ban_to_json(ban: &Ban) -> Value {
@@ -145,7 +168,8 @@ mod tests {
             };
             let finding = json!({ "detector": "by_peerhost", "evidence": { "count": 15 } });
             let evidence = vec![Evidence { who: holds.who.clone(), offences: 2, finding }];
-            let explained = Explained { explanation, evidence };
+            let route = Taken { upstream: "blue".to_owned(), route: Some(2) };
+            let explained = Explained { explanation, evidence, route };
             let text = to_json(&explained).to_string();
             assert_eq!(read(text.as_bytes()).expect("an explanation"), explained);
         }

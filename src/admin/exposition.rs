@@ -290,7 +290,42 @@ fn upstream(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
         "upstream_up",
         "1 when the last attempt to reach the broker succeeded, 0 when it failed. Absent before the first one.",
         configured().filter_map(|(s, one)| Some(([s], u64::from(one.is_reachable?)))),
-    )
+    )?;
+    members(page, stats)
+}
+
+fn members(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
+    let all = || {
+        stats
+            .upstreams
+            .iter()
+            .map(|one| ([("upstream", one.upstream.as_str()), ("server", one.server.as_str())], one))
+    };
+    page.gauge(
+        "upstream_usable",
+        "1 while clients are taken to the broker, 0 while it is drained, left alone or down.",
+        all().map(|(labels, one)| (labels, u64::from(one.is_usable))),
+    )?;
+    page.gauge(
+        "upstream_drained",
+        "1 while the broker takes no new clients because somebody said so.",
+        all().map(|(labels, one)| (labels, u64::from(one.is_drained))),
+    )?;
+    page.gauge(
+        "upstream_connections",
+        "Connections to each broker that live now, those that are being made included.",
+        all().map(|(labels, one)| (labels, one.live_connections)),
+    )?;
+    page.counter(
+        "upstream_ejections",
+        "How often the broker was left alone because it could not be reached.",
+        all().map(|(labels, one)| (labels, one.ejections)),
+    )?;
+    let checks = all().flat_map(|([upstream, server], one)| {
+        [("succeeded", one.checks_succeeded), ("failed", one.checks_failed)]
+            .map(|(outcome, count)| ([upstream, server, ("outcome", outcome)], count))
+    });
+    page.counter("upstream_checks", "Health checks of brokers, by what came of them.", checks)
 }
 
 fn keeping(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {

@@ -3,7 +3,7 @@
 //!
 //! | call | does | answers |
 //! |---|---|---|
-//! | `GET /api/v5/explain?clientid=&username=&peer=`, `POST` with `{"clientid", "username", "peer"}` | says whether a client would be let in, and every rule about it | 200 |
+//! | `GET /api/v5/explain?clientid=&username=&peer=`, `POST` with `{"clientid", "username", "peer"}` | says whether a client would be let in, every rule about it, and its route | 200 |
 //! | `GET /api/v5/detections` | tells what detection has found lately | 200 with `{"data": [...]}`, the newest first |
 //! | `/api/v5/banned`, `/api/v5/exemptions`, `/api/v4/banned` | the lists: docs/admin-api.md has the calls | |
 //! | `POST /api/v5/login`, `/logout` | gives a token, takes it back | 200; 204 |
@@ -15,7 +15,8 @@
 //! | `POST /api/v5/clients/kickout/bulk` with `["clientid", …]` | kicks them | 204 |
 //! | `GET /api/v5/refused?…` | tells who was turned away lately, page by page | 200 with `{"data": [...], "meta": {...}}` |
 //! | `DELETE /api/v5/refused`, `DELETE /api/v5/refused/{id}` | forgets all of them, or one | 204; 404 |
-//!
+//! | `GET /api/v5/upstreams` | tells how the brokers are | 200 with `{"data": [...]}` |
+//! | `POST /api/v5/upstreams/{group}/{server}/drain`, `/resume` | takes no new clients to a broker, and takes them there again | 200; 404 |
 //! | `GET /api/v5/stats`, `GET /metrics` | tells all numbers, as JSON and for Prometheus | 200 |
 //! | `GET /livez`, `GET /readyz` | says whether the process runs, and whether clients may be sent there | 200; 503 with the reason |
 //! | `GET /api/v5/openapi.json`, `/api-docs/` | the document that describes all calls, and a viewer for it | 200 |
@@ -56,13 +57,15 @@ mod steering;
 mod strangers;
 mod strict;
 mod tls;
+mod upstreams;
 mod users;
 
 pub use accounts::{Accounts, AccountsError};
 pub use api::{Admin, document};
 pub use api_keys::KeyBody;
 pub use client::{CallError, Caller, RemoteError};
-pub use explanation::{BadExplanation, Evidence, Explained};
+pub use explain::{Asked, UnknownProtocol};
+pub use explanation::{BadExplanation, Evidence, Explained, Taken};
 pub use health::Watch;
 pub use lists::{Changes, Mode, one_of, page_of};
 pub use server::{Gate, GateSettings};
@@ -73,4 +76,5 @@ pub use steering::{
     Steering, UpstreamStatus,
 };
 pub use tls::TlsError;
+pub use upstreams::{FailureBody, ServerBody, UpstreamBody, UpstreamsBody};
 pub use users::UserBody;

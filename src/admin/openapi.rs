@@ -35,6 +35,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "EMQX 4.x", description = "Bans, as EMQX 4 has them"),
         (name = "clients", description = "Who is inside"),
         (name = "refused", description = "Who was turned away lately"),
+        (name = "upstreams", description = "The brokers"),
         (name = "explain", description = "Why a client is refused or let in"),
         (name = "detections", description = "Who was found out"),
         (name = "document", description = "This document"),

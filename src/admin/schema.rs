@@ -19,6 +19,11 @@ pub(super) struct Explanation {
     bans: Vec<Rule>,
     /// What the automatic ones among them are based on.
     evidence: Vec<Known>,
+    /// The group of brokers that it is taken to when it is let in.
+    upstream: String,
+    /// Which `[[route]]` says so, from 0; null where none does.
+    #[schema(required)]
+    route: Option<usize>,
 }
 
 /// A ban or an exemption.

@@ -137,6 +137,9 @@ pub struct UpstreamStatus {
     pub name: String,
     /// The brokers.
     pub servers: Vec<String>,
+    /// How each of them is: `up`, `starting`, `ejected`, `trying`, `down` or `drained`.
+    #[serde(default)]
+    pub health: Vec<String>,
 }
 
 /// What came of a reload.

@@ -8,10 +8,12 @@ use crate::admin::{
 use crate::admission::detection::Moment;
 use crate::admission::{As, List, Timestamp};
 use crate::config::{ConfigError, Orders, to_json};
-use crate::net::upstream::UpstreamSettings;
+use crate::net::upstream::{DEFAULT, Member, Upstream};
 use crate::telemetry::Chain;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use tokio::time::Instant;
 
 /// When the process began, and what has become of it since.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl App {
     fn listeners(&self) -> Vec<ListenerStatus> {
         let mut listeners: Vec<_> = self.open.iter().collect();
         listeners.sort_by_key(|(name, _)| *name);
-        let status = |(name, open): (&std::sync::Arc<str>, &super::OpenDoor)| ListenerStatus {
+        let status = |(name, open): (&Arc<str>, &super::OpenDoor)| ListenerStatus {
             name: name.to_string(),
             address: open.listener.local_addr().to_string(),
             connections: open.door.connections(),
@@ -105,12 +107,19 @@ impl App {
     }
 
     fn upstreams(&self) -> Vec<UpstreamStatus> {
-        let status = |name: &str, settings: &UpstreamSettings| UpstreamStatus {
-            name: name.to_owned(),
-            servers: settings.servers.iter().map(|one| one.server.to_string()).collect(),
+        let (routes, now) = (self.proxy.routes.load(), Instant::now());
+        let health = |group: &Upstream, member: &Member| {
+            let condition = member.condition(now, group.settings().slow_start);
+            if member.is_drained() { "drained" } else { condition.as_str() }.to_owned()
         };
-        let others = self.config.upstreams.iter().map(|(name, settings)| status(name, settings));
-        std::iter::once(status("default", &self.config.upstream)).chain(others).collect()
+        let status = |group: &Arc<Upstream>| UpstreamStatus {
+            name: group.name().to_string(),
+            servers: group.members().iter().map(|member| member.server().to_string()).collect(),
+            health: group.members().iter().map(|member| health(group, member)).collect(),
+        };
+        let default = routes.groups.get(DEFAULT).into_iter();
+        let others = routes.groups.all().filter(|group| &**group.name() != DEFAULT);
+        default.chain(others).map(status).collect()
     }
 }
 

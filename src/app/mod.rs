@@ -27,8 +27,8 @@ use crate::findings::Findings;
 use crate::metrics::Metrics;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
-use crate::net::upstream::{self, Groups, Upstream, UpstreamError};
-use crate::proxy::{Door, DoorSettings, Proxy, Route, Routes, Upkeep};
+use crate::net::upstream::{self, Groups, UpstreamError};
+use crate::proxy::{Door, DoorSettings, Proxy, Routes, Upkeep};
 use crate::refused::Refused;
 use crate::sessions::Sessions;
 use crate::signal::{Signal, Signals};
@@ -463,20 +463,9 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The routes of a config; servers that stay in their group keep what is known of them.
 fn routes(config: &Config, earlier: Option<&Groups>) -> Result<Routes, UpstreamError> {
-    let default: Arc<str> = upstream::DEFAULT.into();
     let named = config.upstreams.iter().map(|(name, settings)| (name.as_str().into(), settings.clone()));
-    let all = named.chain([(Arc::clone(&default), config.upstream.clone())]);
-    let groups = Groups::new(all, earlier)?;
-    let rules = config.routes.iter().filter_map(|route| {
-        let upstream = Arc::clone(groups.get(&route.upstream)?);
-        Some(Route { versions: route.versions.clone(), upstream })
-    });
-    let rules = rules.collect();
-    let default = match groups.get(&default) {
-        Some(group) => Arc::clone(group),
-        None => Arc::new(Upstream::new(default, config.upstream.clone(), None)?),
-    };
-    Ok(Routes { rules, default, groups })
+    let all = named.chain([(upstream::DEFAULT.into(), config.upstream.clone())]);
+    Ok(Routes { rules: config.rules(), groups: Groups::new(all, earlier)? })
 }
 
 /// Reads the files of `[upstream]` and `[upstreams.NAME]` and throws them away: whether a config can be used.

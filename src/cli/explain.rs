@@ -4,13 +4,14 @@ use super::Outcome;
 use super::out::say;
 use super::show::{describe, describe_evidence};
 use super::site::{Site, runtime};
-use crate::admin::{Caller, Evidence, Explained};
+use crate::admin::{Asked, Caller, Evidence, Explained};
 use crate::admission::detection::Detector;
-use crate::admission::{Ban, Client, List, Timestamp, Verdict};
+use crate::admission::{Ban, List, Timestamp, Verdict};
 use crate::app::{SOCKET_FILE, STORE_FILE, bouncer_of};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{Filter, Reader};
+use crate::telemetry::Shown;
 use clap::Args;
 use std::error::Error;
 use std::io::{self, Write};
@@ -31,6 +32,18 @@ pub(super) struct Explain {
     /// The address that the client comes from.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     peer: IpAddr,
+    /// The MQTT version that it speaks, for routes: 3.1, 3.1.1 or 5. What is not said fits no route's condition.
+    #[arg(long, value_name = "VERSION")]
+    protocol: Option<String>,
+    /// The listener that it comes to, for routes.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// The server that it asks for in TLS, for routes.
+    #[arg(long, value_name = "HOST")]
+    sni: Option<String>,
+    /// The common name of its certificate, for routes.
+    #[arg(long, value_name = "NAME")]
+    cert_cn: Option<String>,
     /// One JSON object, as `GET /api/v5/explain` answers it.
     #[arg(long)]
     json: bool,
@@ -38,10 +51,18 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self) -> Outcome {
-        let client = Client::new(self.peer, &self.clientid, self.username.as_deref());
+        let asked = Asked {
+            clientid: self.clientid,
+            username: self.username,
+            peer: self.peer,
+            protocol: self.protocol,
+            listener: self.listener,
+            sni: self.sni,
+            cert_cn: self.cert_cn,
+        };
         let explained = match self.site.elsewhere()? {
-            Some(caller) => runtime()?.block_on(caller.explain(&client))?,
-            None => explain_here(&Config::load(&self.site.file.config)?, &client)?,
+            Some(caller) => runtime()?.block_on(caller.explain(&asked))?,
+            None => explain_here(&Config::load(&self.site.file.config)?, &asked)?,
         };
         if self.json {
             say(explained.to_json())?;
@@ -56,17 +77,17 @@ impl Explain {
 }
 
 /// Asks the proxy of the config file, or the files when it is not running.
-fn explain_here(config: &Config, client: &Client<'_>) -> Result<Explained, Box<dyn Error>> {
-    let Some(folder) = &config.data_dir else { return ask_files(config, client) };
+fn explain_here(config: &Config, asked: &Asked) -> Result<Explained, Box<dyn Error>> {
+    let Some(folder) = &config.data_dir else { return ask_files(config, asked) };
     let caller = Caller::new(folder.join(SOCKET_FILE));
-    match runtime()?.block_on(caller.explain(client)) {
-        Err(error) if error.is_stopped() => ask_files(config, client),
+    match runtime()?.block_on(caller.explain(asked)) {
+        Err(error) if error.is_stopped() => ask_files(config, asked),
         explained => Ok(explained?),
     }
 }
 
 /// What a proxy would say that starts with this config now.
-fn ask_files(config: &Config, client: &Client<'_>) -> Result<Explained, Box<dyn Error>> {
+fn ask_files(config: &Config, asked: &Asked) -> Result<Explained, Box<dyn Error>> {
     let bouncer = bouncer_of(config, Clock::system());
     let store = config.data_dir.as_ref().map(|folder| folder.join(STORE_FILE)).filter(|path| path.exists());
     let reader = store.map(Reader::open).transpose()?;
@@ -85,19 +106,20 @@ fn ask_files(config: &Config, client: &Client<'_>) -> Result<Explained, Box<dyn 
             }
         }
     }
-    let explanation = bouncer.explain(client);
+    let route = config.rules().choose(&asked.traits()?).into();
+    let explanation = bouncer.explain(&asked.client());
     let mut evidence = Vec::new();
     if let Some(reader) = reader {
         for ban in &explanation.bans {
             evidence.extend(reader.offence(&ban.who)?.map(Evidence::from));
         }
     }
-    Ok(Explained { explanation, evidence })
+    Ok(Explained { explanation, evidence, route })
 }
 
 fn print(explained: &Explained) -> io::Result<()> {
     let (mut out, now) = (io::stdout().lock(), Clock::system().now());
-    let Explained { explanation, evidence } = explained;
+    let Explained { explanation, evidence, route } = explained;
     match &explanation.verdict {
         Verdict::Admit => writeln!(out, "would be let in")?,
         Verdict::Refuse(ban) => writeln!(out, "would be refused: {}", describe(ban, now))?,
@@ -107,6 +129,10 @@ fn print(explained: &Explained) -> io::Result<()> {
         for rule in rules {
             print_rule(&mut out, rule, evidence, now)?;
         }
+    }
+    if explanation.verdict == Verdict::Admit {
+        let by = route.route.map_or_else(|| "no route".to_owned(), |rule| format!("route[{rule}]"));
+        writeln!(out, "upstream: {}, by {by}", Shown(&route.upstream))?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod site;
 mod staff;
 mod status;
 mod top;
+mod upstreams;
 mod users;
 
 use crate::admission::List;
@@ -55,7 +56,7 @@ enum Command {
     /// Exits with 0 when the file can be used, else with 1 and one line per mistake:
     /// `FILE:LINE: OPTION: FOUND; EXPECTED`.
     Check(serve::Check),
-    /// Says whether a client would be let in, and names every rule that is about it.
+    /// Says whether a client would be let in, names every rule that is about it, and the brokers that it is taken to.
     ///
     /// Asks the running proxy; where none is running, the config file and the store. Exits with 0 when the client would
     /// be let in, with 2 when it would be refused.
@@ -80,6 +81,8 @@ enum Command {
     ///
     /// A file with mistakes changes nothing: they are printed, one a line, and the exit code is 1.
     Reload(status::Reload),
+    /// Lists the brokers of the running proxy and how they are, and takes single ones out of service.
+    Upstreams(upstreams::Upstreams),
     /// Lists and changes who may log in to the API, of a running proxy or a stopped one.
     Users(users::Users),
     /// Lists and changes the keys that scripts show to the API, of a running proxy or a stopped one.
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Exemptions(command) => command.run(List::Exemptions),
         Command::Status(command) => command.run(),
         Command::Reload(command) => command.run(),
+        Command::Upstreams(command) => command.run(),
         Command::Users(command) => command.run(),
         Command::ApiKeys(command) => command.run(),
         Command::Top(command) => command.run(),

@@ -68,7 +68,12 @@ fn shown(status: &Status) -> String {
         );
     }
     for upstream in &status.upstreams {
-        line("upstream", &format!("{} {}", upstream.name, upstream.servers.join(" ")));
+        let servers =
+            upstream.servers.iter().enumerate().map(|(index, server)| match upstream.health.get(index) {
+                Some(health) => format!("{server} ({health})"),
+                None => server.clone(),
+            });
+        line("upstream", &format!("{} {}", upstream.name, servers.collect::<Vec<_>>().join(" ")));
     }
     line("bans", &counts(&status.bans));
     line("exemptions", &counts(&status.exemptions));

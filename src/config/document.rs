@@ -175,6 +175,16 @@ impl<'n, 'd> Section<'n, 'd> {
         self.notes.mistake(offset, self.key_of(key), problem);
     }
 
+    /// Notes that an option of a table further inside is wrong; `place` leads there: `upstreams.NAME`.
+    pub(super) fn wrong_at(&self, place: &str, key: &str, problem: impl Into<String>) {
+        let mut table = self.table;
+        for part in place.splitn(2, '.') {
+            table = table.and_then(|table| table.get(part)?.get_ref().as_table());
+        }
+        let offset = table.and_then(|table| table.get(key)).map_or(self.offset, |value| value.span().start);
+        self.notes.mistake(offset, format!("{}.{key}", self.key_of(place)), problem);
+    }
+
     /// Notes that an option's value is wrong, with the value.
     pub(super) fn wrong(&self, key: &str, problem: impl Display) {
         let found = self.table.and_then(|table| table.get(key)).map(|value| self.notes.found(value.span()));
@@ -545,9 +555,10 @@ impl<'n, 'd> Section<'n, 'd> {
         )
     }
 
-    /// The keys that the file has in this table.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.table.into_iter().flat_map(DeTable::keys).map(|key| key.get_ref().to_string()).collect()
+    /// The keys that the file has in a table inside this one.
+    pub(super) fn names_of(&self, key: &str) -> Vec<String> {
+        let table = self.table.and_then(|table| table.get(key)?.get_ref().as_table());
+        table.into_iter().flat_map(DeTable::keys).map(|key| key.get_ref().to_string()).collect()
     }
 
     /// The tables inside this one that users name themselves: `[upstreams.NAME]`.

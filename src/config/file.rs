@@ -4,14 +4,14 @@ use super::admin::{self, AdminConfig};
 use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
-use super::{proxy_protocol, units, upstream};
+use super::{proxy_protocol, route, units, upstream};
 use crate::admission::detection::Settings;
 use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
-use crate::net::upstream::UpstreamSettings;
-use crate::proxy::{Answers, DoorSettings, OnBannedPeer};
+use crate::net::upstream::{DEFAULT, UpstreamSettings};
+use crate::proxy::{Answers, DoorSettings, OnBannedPeer, Rule, Rules};
 use crate::refused::RefusedSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::webhook::{Secret, Url, WebhookSettings};
@@ -45,7 +45,7 @@ pub struct Config {
     /// `[upstreams.NAME]`: more groups of brokers.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
     /// `[[route]]`, in the order of the file.
-    pub routes: Vec<RouteConfig>,
+    pub routes: Vec<Rule>,
     /// `[banned]`: how banned clients are told.
     pub answers: Answers,
     /// `[banned] kick`: which kinds of bans end the sessions that they name.
@@ -86,17 +86,10 @@ pub struct ListenerConfig {
     pub name: Arc<str>,
     /// Where it listens; port 0 takes any free port.
     pub bind: SocketAddr,
+    /// The group of brokers for everybody whom no route takes elsewhere.
+    pub upstream: Arc<str>,
     /// How it treats its connections.
     pub door: DoorSettings,
-}
-
-/// One `[[route]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteConfig {
-    /// For clients of these versions.
-    pub versions: Vec<Version>,
-    /// The group of brokers, one of [`Config::upstreams`].
-    pub upstream: String,
 }
 
 /// One `[[ban]]` or `[[exempt]]`.
@@ -128,6 +121,13 @@ impl Config {
             List::Bans => &self.bans,
             List::Exemptions => &self.exemptions,
         }
+    }
+
+    /// Who is taken where.
+    pub fn rules(&self) -> Rules {
+        let usual = self.listeners.iter().filter(|listener| &*listener.upstream != DEFAULT);
+        let usual = usual.map(|listener| (Arc::clone(&listener.name), Arc::clone(&listener.upstream)));
+        Rules { rules: self.routes.clone(), usual: usual.collect() }
     }
 
     /// Reads and checks a file.
@@ -186,12 +186,13 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     node.finish();
 
     let policies = detection::read(&root);
-    let listeners = read_listeners(&root, policies.as_ref().map(|(_, zones)| zones));
+    let group_names = root.names_of("upstreams");
+    let listeners = read_listeners(&root, policies.as_ref().map(|(_, zones)| zones), &group_names);
     let upstream = upstream::read(root.section("upstream"), folder);
     let groups = root.section("upstreams");
-    let group_names = groups.names();
     let upstreams = upstream::read_named(&groups, folder);
-    let routes = read_routes(&root, &group_names);
+    upstream::check_backups(&root, upstream.as_ref(), upstreams.as_ref());
+    let routes = route::read(&root, &group_names, listeners.as_deref());
     let banned = root.section("banned");
     let answers = read_answers(&banned);
     let kick = banned.list_or("kick", ("[\"clientid\"]", vec![As::ClientId]), KINDS).into_iter().collect();
@@ -238,14 +239,18 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     })
 }
 
-fn read_listeners(root: &Section<'_, '_>, zones: Option<&Zones>) -> Option<Vec<ListenerConfig>> {
+fn read_listeners(
+    root: &Section<'_, '_>,
+    zones: Option<&Zones>,
+    groups: &[String],
+) -> Option<Vec<ListenerConfig>> {
     let sections = root.sections("listener");
     if sections.is_empty() {
         root.mistake("listener", "is missing; expected at least one [[listener]]");
     }
     let (mut names, mut binds) = (HashMap::new(), HashMap::new());
     let read = |(index, mut section): (usize, Section<'_, '_>)| {
-        let listener = read_listener(&mut section, zones);
+        let listener = read_listener(&mut section, zones, groups);
         if let Some(listener) = &listener {
             if let Some(other) = names.insert(Arc::clone(&listener.name), index) {
                 section.wrong("name", format!("is taken by listener[{other}]; expected a name of its own"));
@@ -262,7 +267,11 @@ fn read_listeners(root: &Section<'_, '_>, zones: Option<&Zones>) -> Option<Vec<L
     all(sections.into_iter().enumerate().map(read))
 }
 
-fn read_listener(section: &mut Section<'_, '_>, zones: Option<&Zones>) -> Option<ListenerConfig> {
+fn read_listener(
+    section: &mut Section<'_, '_>,
+    zones: Option<&Zones>,
+    groups: &[String],
+) -> Option<ListenerConfig> {
     let name: Option<Name> = section.required("name", "a name, e.g. \"mqtt\"");
     if let Some(Name(name)) = &name {
         section.label(Some(format!("listener.{name}")));
@@ -274,6 +283,8 @@ fn read_listener(section: &mut Section<'_, '_>, zones: Option<&Zones>) -> Option
     if policy.is_none() && zones.is_some() {
         section.wrong("zone", "is no zone; expected \"default\" or the NAME of a [zones.NAME]");
     }
+    let upstream: Option<String> = section.parsed("upstream", "\"default\"");
+    let upstream = upstream.and_then(|name| route::known(section, "upstream", name, groups));
     let on_banned_peer = section.choice(
         "on_banned_peer",
         "\"connack\"",
@@ -289,6 +300,7 @@ fn read_listener(section: &mut Section<'_, '_>, zones: Option<&Zones>) -> Option
     Some(ListenerConfig {
         name: name?.0,
         bind: bind?.0,
+        upstream: upstream?,
         door: DoorSettings {
             connect_timeout: connect_timeout?,
             max_connect_size: usize::try_from(max_connect_size?).ok()?,
@@ -300,18 +312,6 @@ fn read_listener(section: &mut Section<'_, '_>, zones: Option<&Zones>) -> Option
             policy: policy?,
         },
     })
-}
-
-fn read_routes(root: &Section<'_, '_>, upstreams: &[String]) -> Option<Vec<RouteConfig>> {
-    all(root.sections("route").into_iter().map(|section| {
-        let versions = section.list::<VersionName>("protocol", "at least one of \"3.1\", \"3.1.1\", \"5\"");
-        let upstream: Option<String> = section.required("upstream", "the NAME of an [upstreams.NAME]");
-        if let Some(name) = upstream.as_ref().filter(|name| !upstreams.contains(name)) {
-            section.wrong("upstream", format!("is no group of brokers; expected the NAME of an [upstreams.NAME], e.g. [upstreams.{name}]"));
-        }
-        section.finish();
-        Some(RouteConfig { versions: versions.into_iter().map(|version| version.0).collect(), upstream: upstream? })
-    }))
 }
 
 fn read_answers(section: &Section<'_, '_>) -> Option<Answers> {
@@ -440,7 +440,7 @@ pub(super) fn all<T, C: FromIterator<T>>(items: impl Iterator<Item = Option<T>>)
 }
 
 /// A name that can stand in a log line, a metric's label and a key of the file.
-struct Name(Arc<str>);
+pub(super) struct Name(pub(super) Arc<str>);
 
 impl FromStr for Name {
     type Err = &'static str;
@@ -498,7 +498,7 @@ impl FromStr for Idle {
     }
 }
 
-struct VersionName(Version);
+pub(super) struct VersionName(pub(super) Version);
 
 impl FromStr for VersionName {
     type Err = &'static str;

@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod file;
 mod proxy_protocol;
+mod route;
 mod units;
 mod upstream;
 
@@ -19,5 +20,5 @@ pub use detection::DEFAULT as DEFAULT_ZONE;
 pub use diff::{Orders, diff};
 pub use document::to_json;
 pub use error::{ConfigError, Mistake};
-pub use file::{BanConfig, Config, ListenerConfig, RouteConfig};
+pub use file::{BanConfig, Config, ListenerConfig};
 pub use units::duration as parse_duration;

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 /// Reads one group of a file that is in `folder`.
 pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSettings> {
     let servers = read_servers(&section);
+    let backup: Option<String> = section.optional("backup");
     let balance = section.choice(
         "balance",
         "\"round_robin\"",
@@ -40,6 +41,7 @@ pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSe
     section.finish();
     Some(UpstreamSettings {
         servers,
+        backup,
         balance: balance?,
         connect_timeout: connect_timeout?,
         max_tries: usize::try_from(max_tries?).ok()?,
@@ -70,6 +72,36 @@ pub(super) fn read_named(
         }
         Some((name, read(group, folder)?))
     }))
+}
+
+/// Holds that every spare group is there, and that none is spared by itself in the end.
+pub(super) fn check_backups(
+    root: &Section<'_, '_>,
+    default: Option<&UpstreamSettings>,
+    named: Option<&BTreeMap<String, UpstreamSettings>>,
+) {
+    let (Some(default), Some(named)) = (default, named) else { return };
+    let settings = |name: &str| if name == DEFAULT { Some(default) } else { named.get(name) };
+    for first in named.keys().map(String::as_str).chain([DEFAULT]) {
+        let place = if first == DEFAULT { "upstream".to_owned() } else { format!("upstreams.{first}") };
+        let mut way = vec![first];
+        while let Some(next) = way.last().and_then(|name| settings(name)?.backup.as_deref()) {
+            let is_there = settings(next).is_some();
+            if !is_there && way.len() == 1 {
+                let problem =
+                    format!("\"{next}\" is no group of brokers; expected the NAME of an [upstreams.NAME]");
+                root.wrong_at(&place, "backup", problem);
+            } else if next == first {
+                way.push(next);
+                let problem = format!("leads back to itself: {}; expected an end", way.join(" -> "));
+                root.wrong_at(&place, "backup", problem);
+            }
+            if !is_there || way.contains(&next) {
+                break;
+            }
+            way.push(next);
+        }
+    }
 }
 
 fn read_servers(section: &Section<'_, '_>) -> Vec<ServerSettings> {

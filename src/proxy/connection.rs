@@ -3,7 +3,7 @@
 use super::gate::{self, Arrival, NoConnect};
 use super::refusal::Refusal;
 use super::witness::{Manners, Watched};
-use super::{Door, DoorSettings, OnBannedPeer, Proxy};
+use super::{Door, DoorSettings, OnBannedPeer, Proxy, Traits};
 use crate::admission::{Client, Verdict};
 use crate::metrics::Outcome;
 use crate::net::linger;
@@ -16,6 +16,7 @@ use crate::telemetry::Chain;
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connack::Refuse;
 use crate::wire::mqtt::session::Session;
+use crate::wire::proxy_protocol::{Tls, Tlvs};
 use compact_str::CompactString;
 use std::io;
 use std::net::SocketAddr;
@@ -114,7 +115,9 @@ impl Connection<'_> {
         session: Session,
         bytes: &[u8],
     ) -> Option<Inside> {
-        let group = Arc::clone(self.proxy.routes.load().choose(name.version));
+        let Some(group) = self.proxy.routes.load().choose(&self.traits(&name)).cloned() else {
+            return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
+        };
         let mut dialling = group.dial(&name.client_id).announce(self.announcement(&client));
         let mut has_arrived = false;
         loop {
@@ -226,6 +229,19 @@ impl Connection<'_> {
     /// The client as bans name it.
     pub(super) fn client<'n>(&self, name: &'n Name) -> Client<'n> {
         Client::new(self.peer.ip(), &name.client_id, name.username.as_deref())
+    }
+
+    /// The client as routes look at it.
+    fn traits<'n>(&'n self, name: &'n Name) -> Traits<'n> {
+        let Tlvs { authority, tls, .. } = self.tlvs();
+        Traits {
+            version: Some(name.version),
+            listener: Some(self.door.name()),
+            client_id: &name.client_id,
+            username: name.username.as_deref(),
+            server_name: authority,
+            cert_cn: tls.filter(Tls::is_verified).and_then(|tls| tls.common_name),
+        }
     }
 
     async fn refuse(&self, client: Stream, refusal: Refusal, name: &Name) -> Option<Inside> {

@@ -14,7 +14,7 @@ mod witness;
 pub use announced::{ProxyMode, ProxyProtocol};
 pub use door::{Door, DoorSettings, OnBannedPeer};
 pub use refusal::Answers;
-pub use route::{Route, Routes};
+pub use route::{Choice, Conditions, HostPattern, HostPatternError, Patterns, Routes, Rule, Rules, Traits};
 pub use upkeep::Upkeep;
 
 use crate::bouncer::Bouncer;

@@ -111,3 +111,58 @@ async fn a_broker_that_does_not_speak_mqtt_is_found_out_before_a_client_comes() 
         }
     }
 }
+
+#[tokio::test]
+async fn a_spare_group_takes_the_clients_while_the_group_is_down() {
+    let (main, spare) = (Broker::start().await, Broker::start().await);
+    let rest = format!("backup = \"spare\"\n[upstreams.spare]\nservers = [\"{}\"]", spare.addr);
+    let proxy = Proxy::start(&sharing(&[main.addr], &rest));
+    enter(&proxy, &main, "first").await;
+    let addr = main.addr;
+    drop(main);
+    until("the broker is down", || std::net::TcpStream::connect(addr).is_err()).await;
+    for number in 0..4 {
+        enter(&proxy, &spare, &format!("device-{number}")).await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_route_that_fits_decides_then_the_listener() {
+    let brokers = [Broker::start().await, Broker::start().await, Broker::start().await];
+    let [usual, sensors, people] = &brokers;
+    let text = format!(
+        "[[listener]]\nname = \"mqtt\"\nbind = \"127.0.0.1:0\"\nupstream = \"usual\"\n\
+         [upstream]\nservers = [\"127.0.0.1:1\"]\n\
+         [upstreams.usual]\nservers = [\"{}\"]\n\
+         [upstreams.sensors]\nservers = [\"{}\"]\n\
+         [upstreams.people]\nservers = [\"{}\"]\n\
+         [[route]]\nclientid_re = [\"^sensor-[0-9]+$\"]\nprotocol = [\"5\"]\nupstream = \"sensors\"\n\
+         [[route]]\nusername = [\"ann\"]\nlistener = [\"mqtt\"]\nupstream = \"people\"\n",
+        usual.addr, sensors.addr, people.addr
+    );
+    let proxy = Proxy::start(&text);
+    for (connect, broker) in [
+        (connect_v5("sensor-7"), sensors),
+        (connect_v311("sensor-7"), usual),
+        (connect_as("sensor-7", "ann"), people),
+        (connect_as("sensor-7", "bob"), usual),
+        (connect_v5("sensor-x"), usual),
+    ] {
+        let mut client = proxy.connect().await;
+        client.send(&connect).await;
+        broker.accept().await.receive(&connect).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_cannot_read_a_certificate_changes_nothing() {
+    let broker = Broker::start().await;
+    let mut proxy = Proxy::start(&sharing(&[broker.addr], ""));
+    let error = proxy.app.reload(parse(&sharing(&[broker.addr], "tls = { ca = \"/nowhere/ca.pem\" }")));
+    let told = mqtt_bouncer::telemetry::Chain(&error.expect_err("no such file")).to_string();
+    assert!(
+        told.starts_with("upstream \"default\": tls: cannot read certificates from /nowhere/ca.pem"),
+        "{told}"
+    );
+    enter(&proxy, &broker, "device").await;
+}

@@ -241,10 +241,30 @@ def refused(api):
     assert api.call("DELETE", "/api/v5/refused", 204) == ""
 
 
+def upstreams(api):
+    groups = api.call("GET", "/api/v5/upstreams", 200)["data"]
+    [group] = [one for one in groups if one["name"] == "default"]
+    [server] = group["servers"]
+    assert server["state"] == "active" and server["usable"] and server["connections"] == 0, server
+    path = f"/api/v5/upstreams/default/{quote(server['server'], safe='')}"
+    drained = api.call("POST", f"{path}/drain", 200)
+    assert drained["state"] == "drain" and not drained["usable"], drained
+    assert api.call("GET", "/readyz", 503)["reason"] == "no_upstream"
+    assert api.call("POST", f"{path}/resume", 200)["state"] == "active"
+    assert api.call("GET", "/readyz", 200) == {"status": "ok"}
+    for wrong in ("default/nowhere%3A1", "nothing/x"):
+        for word in ("drain", "resume"):
+            api.call("POST", f"/api/v5/upstreams/{wrong}/{word}", 404)
+            api.call("POST", f"/api/v5/upstreams/%ff/x/{word}", 400)
+
+
 def explain(api):
     asked = {"clientid": "x", "username": "y", "peer": "192.0.2.1"}
     assert api.call("POST", "/api/v5/explain", 200, asked)["verdict"] == "admit"
     assert api.call("GET", "/api/v5/explain?clientid=x&peer=192.0.2.1", 200)["verdict"] == "admit"
+    told = api.call("GET", "/api/v5/explain?clientid=x&peer=192.0.2.1&protocol=5&listener=mqtt", 200)
+    assert (told["upstream"], told["route"]) == ("default", None), told
+    api.call("GET", "/api/v5/explain?clientid=x&peer=192.0.2.1&protocol=4", 400)
     api.call("GET", "/api/v5/explain?clientid=x", 400)
     api.call("GET", "/api/v5/explain?clientid=%ff&peer=192.0.2.1", 400)
     api.call("GET", "/api/v5/explain?clientid=%zz&peer=192.0.2.1", 400)
@@ -261,7 +281,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", required=True)
     api = Api(parser.parse_args().socket)
-    for topic in (monitoring, node, accounts, lists, rules, emqx_4, clients, refused, explain, detections):
+    for topic in (monitoring, node, accounts, lists, rules, emqx_4, clients, refused, upstreams, explain, detections):
         topic(api)
         print(f"{topic.__name__}: as documented")
     missing = api.missing()

@@ -24,3 +24,4 @@ mod reload;
 mod rumqtt;
 mod strangers;
 mod suites;
+mod upstreams;

@@ -12,7 +12,7 @@ use crate::admin::fault::FaultBody;
 use crate::admin::lists::{Changes, Mode, Named, path_name};
 use crate::admin::stats::Stats;
 use crate::admin::steering::NotReloaded;
-use crate::admission::{Ban, Client, List, Who};
+use crate::admission::{Ban, List, Who};
 use crate::exchange::{Format, Writer};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
@@ -109,14 +109,9 @@ impl Caller {
         self.way.to_string()
     }
 
-    /// Whether this client would be let in, and everything that names it.
-    pub async fn explain(&self, client: &Client<'_>) -> Result<Explained, CallError> {
-        let asked = Asked {
-            clientid: client.client_id().unwrap_or_default().to_owned(),
-            username: client.username().map(str::to_owned),
-            peer: client.peer(),
-        };
-        let answer = self.call(Method::POST, "explain", json(&asked)).await?;
+    /// Whether this client would be let in, everything that names it, and where it is taken.
+    pub async fn explain(&self, asked: &Asked) -> Result<Explained, CallError> {
+        let answer = self.call(Method::POST, "explain", json(asked)).await?;
         Ok(explanation::read(&answer)?)
     }
 

@@ -4,6 +4,7 @@ use super::{Body, CallError, Caller, empty, json};
 use crate::admin::api_keys::{KeyBody, NewKeyBody};
 use crate::admin::explanation::BadExplanation;
 use crate::admin::steering::{NotReloaded, Reloaded, Status};
+use crate::admin::upstreams::{ServerBody, UpstreamsBody};
 use crate::admin::users::{ChangedUser, NewUser, Passwords, UserBody};
 use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -21,6 +22,23 @@ impl Caller {
     /// The file cannot be used: [`CallError::NotReloaded`].
     pub async fn reload(&self) -> Result<Reloaded, CallError> {
         self.ask(Method::POST, "reload", empty()).await
+    }
+
+    /// The brokers and how they are.
+    pub async fn upstreams(&self) -> Result<UpstreamsBody, CallError> {
+        self.ask(Method::GET, "upstreams", empty()).await
+    }
+
+    /// Takes no new clients to a broker, or takes them there again; how it is then.
+    pub async fn drain_server(
+        &self,
+        group: &str,
+        server: &str,
+        is_drained: bool,
+    ) -> Result<ServerBody, CallError> {
+        let word = if is_drained { "drain" } else { "resume" };
+        let path = format!("upstreams/{}/{}/{word}", encoded(group), encoded(server));
+        self.ask(Method::POST, &path, empty()).await
     }
 
     /// All users.

@@ -2,16 +2,19 @@
 
 use super::shape::{
     Checks, Detections, Listener, Log, Patterns, Process, Reloads, Requests, Server, State, Stats,
-    StatusCounts, Store, Tables, Webhook,
+    StatusCounts, Store, Tables, UpstreamServer, Webhook,
 };
 use crate::admin::Admin;
 use crate::admission::detection::Detector;
 use crate::admission::{As, Class, List, Timestamp};
 use crate::metrics::{Calls, ListenerMetrics, Outcome, ServerMetrics};
+use crate::net::upstream::{Member, Upstream};
 use crate::process::Usage;
 use crate::store::Work;
 use crate::webhook::Counts;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::time::Instant;
 
 impl Stats {
     /// The numbers now.
@@ -45,6 +48,7 @@ impl Stats {
             webhook: webhook(admin.webhook.counts()),
             log: Log { suppressed_lines: admin.telemetry.suppressed() },
             upstream: upstream(admin),
+            upstreams: members(admin),
             reloads: reloads(admin),
             requests: metrics.api.calls().into_iter().map(requests).collect(),
             process: process(Usage::now()),
@@ -147,6 +151,26 @@ fn upstream(admin: &Admin) -> BTreeMap<String, Server> {
     };
     let all = registry.all();
     all.iter().map(|(name, one)| (name.to_string(), told(one, configured.contains(&**name)))).collect()
+}
+
+fn members(admin: &Admin) -> Vec<UpstreamServer> {
+    let (routes, now) = (admin.proxy.routes.load(), Instant::now());
+    let all = routes.groups.all().flat_map(|group| group.members().iter().map(move |member| (group, member)));
+    let told = |(group, member): (&Arc<Upstream>, &Member)| {
+        let (checks_succeeded, checks_failed) = member.checks();
+        UpstreamServer {
+            upstream: group.name().to_string(),
+            server: member.server().to_string(),
+            health: member.condition(now, group.settings().slow_start).as_str().to_owned(),
+            is_drained: member.is_drained(),
+            is_usable: member.is_usable(now),
+            live_connections: wide(member.live()),
+            ejections: member.ejections(),
+            checks_succeeded,
+            checks_failed,
+        }
+    };
+    all.map(told).collect()
 }
 
 fn reloads(admin: &Admin) -> Reloads {

@@ -9,5 +9,5 @@ mod shape;
 pub(super) use call::calls;
 pub use shape::{
     Bucket, Checks, Detections, Listener, Log, Patterns, Process, Reloads, Requests, Server, State, Stats,
-    StatusCounts, Store, Tables, Took, Webhook,
+    StatusCounts, Store, Tables, Took, UpstreamServer, Webhook,
 };

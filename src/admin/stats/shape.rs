@@ -46,6 +46,8 @@ pub struct Stats {
     pub log: Log,
     /// By broker.
     pub upstream: BTreeMap<String, Server>,
+    /// The brokers, by group.
+    pub upstreams: Vec<UpstreamServer>,
     /// The config file, read again.
     pub reloads: Reloads,
     /// Calls of this API.
@@ -206,6 +208,29 @@ pub struct Server {
     pub connecting: Took,
     /// Sessions that live now.
     pub live_sessions: u64,
+}
+
+/// A broker in one of its groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UpstreamServer {
+    /// The group; `default` for `[upstream]`.
+    pub upstream: String,
+    /// The server, as the config file writes it.
+    pub server: String,
+    /// `up`, `starting`, `ejected`, `trying` or `down`.
+    pub health: String,
+    /// It takes no new clients.
+    pub is_drained: bool,
+    /// Clients are taken there now.
+    pub is_usable: bool,
+    /// Connections that live, those that are being made included.
+    pub live_connections: u64,
+    /// How often it was left alone because it could not be reached.
+    pub ejections: u64,
+    /// Checks that found it well.
+    pub checks_succeeded: u64,
+    /// Checks that did not.
+    pub checks_failed: u64,
 }
 
 /// The config file, read again.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::net::upstream::Balance;
+use crate::proxy::Conditions;
 
 const MINIMAL: &str =
     "[[listener]]\nname = \"mqtt\"\nbind = \"0.0.0.0:1883\"\n[upstream]\nservers = [\"127.0.0.1:1884\"]\n";
@@ -58,7 +59,7 @@ level = "loud"
     let expected = [
         "test.toml:3: listener[0].name: \"two words\" is not a name; expected 1 to 64 letters, digits, \"-\" and \"_\"",
         "test.toml:4: listener[0].bind: \"0.0.0.0:99999\" is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
-        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, zone, on_banned_peer, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive",
+        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, zone, upstream, on_banned_peer, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive",
         "test.toml:6: listener[0].max_connect_size: \"64K\" is not a size; expected e.g. 65536, \"64KB\" or \"1MB\"",
         "test.toml:7: listener[0].idle_timeout: \"10\" is not a duration; expected e.g. \"500ms\", \"10s\", \"1h30m\" or \"1w\", \"off\", or \"keep_alive\"",
         "test.toml:8: listener[1].name: is missing; expected a name, e.g. \"mqtt\"",
@@ -118,7 +119,8 @@ fn routes_lead_to_groups_that_exist() {
     let text =
         "[[route]]\nprotocol = [\"5\", \"3.1\"]\nupstream = \"new\"\n[upstreams.new]\nservers = [\"b:1\"]\n";
     let config = parse(&format!("{MINIMAL}{text}"));
-    let route = RouteConfig { versions: vec![Version::V5, Version::V31], upstream: "new".into() };
+    let when = Conditions { versions: Some(vec![Version::V5, Version::V31]), ..Conditions::default() };
+    let route = Rule { when, upstream: "new".into() };
     assert_eq!(config.routes, [route]);
 
     let text = "[[route]]\nprotocol = [\"4\"]\nupstream = \"none\"\n";
@@ -156,6 +158,58 @@ fn servers_are_texts_or_tables_and_stand_once() {
             "test.toml:5: upstream.servers[2].port: is not an option; expected one of address, weight, backup, state",
             "test.toml:5: upstream.servers: [] is of the wrong type; expected at least one \"IP:PORT\" or \"NAME:PORT\"",
             "test.toml:6: upstream.max_eject_time: \"1s\" is shorter than eject_time; expected at least that",
+        ]
+    );
+}
+
+#[test]
+fn routes_have_conditions_and_lead_somewhere() {
+    let text = r#"
+[[route]]
+upstream = "default"
+[[route]]
+listener = ["mqtt", "nobody"]
+clientid = []
+clientid_re = ["(", "^a"]
+sni = ["*", "*.example"]
+upstream = "default"
+colour = "red"
+"#;
+    assert_eq!(
+        mistakes(&format!("{MINIMAL}{text}")),
+        [
+            "test.toml:7: route[0].protocol: is missing; expected a condition, any of protocol, listener, clientid, clientid_prefix, clientid_re, username, username_re, sni, cert_cn",
+            "test.toml:10: route[1].listener: [\"mqtt\", \"nobody\"] is no listener; expected the name of a [[listener]], not \"nobody\"",
+            "test.toml:11: route[1].clientid: [] is empty; expected at least one client identifier",
+            "test.toml:12: route[1].clientid_re: \"(\" is not a usable pattern: the pattern is wrong at byte 0: unclosed group",
+            "test.toml:13: route[1].sni: \"*\" is no name of a host; expected e.g. \"broker.example\" or \"*.example\"",
+            "test.toml:15: route[1].colour: is not an option; expected one of protocol, listener, clientid, clientid_prefix, clientid_re, username, username_re, sni, cert_cn, upstream",
+        ]
+    );
+}
+
+#[test]
+fn listeners_and_spare_groups_name_groups_that_there_are() {
+    let text = MINIMAL
+        .replace("bind =", "upstream = \"blue\"\nbind =")
+        .replace("[upstream]", "[upstream]\nbackup = \"red\"");
+    assert_eq!(
+        mistakes(&text),
+        [
+            "test.toml:3: listener[0].upstream: \"blue\" is no group of brokers; expected the NAME of an [upstreams.NAME], e.g. [upstreams.blue]",
+            "test.toml:6: upstream.backup: \"red\" is no group of brokers; expected the NAME of an [upstreams.NAME]",
+        ]
+    );
+    let groups = "[upstreams.blue]\nservers = [\"a:1\"]\n[upstreams.red]\nservers = [\"b:1\"]\n";
+    let config = parse(&format!("{text}{groups}"));
+    assert_eq!((&*config.listeners[0].upstream, config.upstream.backup.as_deref()), ("blue", Some("red")));
+    assert_eq!(config.rules().usual, [("mqtt".into(), "blue".into())].into());
+    let circle = groups.replace("\"b:1\"]", "\"b:1\"]\nbackup = \"default\"");
+    assert_eq!(
+        mistakes(&format!("{text}{circle}")),
+        [
+            "test.toml:6: upstream.backup: leads back to itself: default -> red -> default; expected an end",
+            "test.toml:12: upstreams.red.backup: leads back to itself: red -> default -> red; expected an end",
         ]
     );
 }

@@ -32,6 +32,7 @@ use dial::Place;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
+use std::iter::successors;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +51,8 @@ pub struct Upstream {
     /// Of the client that its checks are.
     password: Option<Password>,
     tls: Option<Tls>,
+    /// Takes the clients while no server here can.
+    backup: Option<Arc<Upstream>>,
 }
 
 /// A group that cannot be used.
@@ -63,6 +66,14 @@ pub enum UpstreamError {
         /// Why not.
         #[source]
         source: Box<TlsError>,
+    },
+    /// Its spare group is not there, or is spared by it in turn.
+    #[error("upstream \"{group}\": backup: there is no group \"{backup}\" that could stand in for it")]
+    Backup {
+        /// The group.
+        group: Arc<str>,
+        /// The name of its spare group.
+        backup: String,
     },
     /// The password of its checks cannot be read.
     #[error("upstream \"{group}\": health_check.password_file: cannot read {}", path.display())]
@@ -102,12 +113,23 @@ impl Groups {
         settings: impl IntoIterator<Item = (Arc<str>, UpstreamSettings)>,
         earlier: Option<&Groups>,
     ) -> Result<Groups, UpstreamError> {
-        let group = |(name, settings): (Arc<str>, UpstreamSettings)| {
-            let earlier = earlier.and_then(|groups| groups.get(&name));
-            let group = Upstream::new(Arc::clone(&name), settings, earlier.map(|group| &**group))?;
-            Ok((name, Arc::new(group)))
-        };
-        settings.into_iter().map(group).collect::<Result<_, _>>().map(Groups)
+        let mut left: BTreeMap<Arc<str>, UpstreamSettings> = settings.into_iter().collect();
+        let mut groups = Groups::default();
+        // A group comes after its spare group.
+        while !left.is_empty() {
+            let is_next = |(_, settings): &(&Arc<str>, &UpstreamSettings)| {
+                settings.backup.as_ref().is_none_or(|backup| groups.get(backup).is_some())
+            };
+            let next = left.iter().find(is_next).map(|(name, _)| Arc::clone(name));
+            let Some((name, settings)) = next.and_then(|name| left.remove_entry(&name)) else {
+                return Err(circle(left));
+            };
+            let earlier = earlier.and_then(|groups| groups.get(&name)).map(|group| &**group);
+            let backup = settings.backup.as_ref().and_then(|backup| groups.get(backup)).cloned();
+            let group = Upstream { backup, ..Upstream::new(Arc::clone(&name), settings, earlier)? };
+            groups.0.insert(name, Arc::new(group));
+        }
+        Ok(groups)
     }
 
     /// The group of this name.
@@ -119,6 +141,12 @@ impl Groups {
     pub fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.0.values()
     }
+}
+
+fn circle(left: BTreeMap<Arc<str>, UpstreamSettings>) -> UpstreamError {
+    let first = left.into_iter().next();
+    let (group, backup) = first.map(|(name, settings)| (name, settings.backup)).unwrap_or_default();
+    UpstreamError::Backup { group, backup: backup.unwrap_or_default() }
 }
 
 impl Upstream {
@@ -157,7 +185,16 @@ impl Upstream {
             tracing::warn!(upstream = %name, "tls.verify is false: whoever answers in the place of a broker is believed, and reads every password");
         }
         let turns = Mutex::new(Turns::new(members.len()));
-        Ok(Upstream { name, settings, members, turns, is_desperate: AtomicBool::default(), password, tls })
+        Ok(Upstream {
+            name,
+            settings,
+            members,
+            turns,
+            is_desperate: AtomicBool::default(),
+            password,
+            tls,
+            backup: None,
+        })
     }
 
     /// Its name; `default` for the one that has none in the config file.
@@ -225,45 +262,74 @@ impl Upstream {
         }
     }
 
-    /// Chooses a server that was not tried: one that is believed to be well, of the backups only where no other is. Where
-    /// none is well, all are tried all the same: whoever is turned away for certain loses nothing by that.
+    /// Chooses a server that was not tried: one that is believed to be well; of the backups only where no other is, and of
+    /// the spare group only where none here is. Where nobody is well, all are tried all the same: whoever is turned away
+    /// for certain loses nothing by that.
     fn choose(
         this: &Arc<Upstream>,
         tried: &[Lease],
         key: Option<u64>,
         now: Instant,
     ) -> Option<(Place, Lease)> {
-        let mut turns = this.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let usable: Vec<bool> = this.members.iter().map(|member| member.is_usable(now)).collect();
-        this.note_desperate(!usable.contains(&true));
-        let is_usable = |index: usize| usable.get(index).copied().unwrap_or_default();
-        let open = |index: usize, member: &Member| !member.is_drained() && !is_usable(index);
-        for (is_backup, is_last_resort) in [(false, false), (true, false), (false, true), (true, true)] {
+        let choose = |wanted| {
+            let mut groups = successors(Some(this), |group| group.backup.as_ref());
+            groups.find_map(|group| group.choose_here(tried, key, now, wanted))
+        };
+        let (group, index, lease) = choose(Wanted::Well).or_else(|| choose(Wanted::Anybody))?;
+        Some((Place { group, index }, lease))
+    }
+
+    fn choose_here(
+        self: &Arc<Self>,
+        tried: &[Lease],
+        key: Option<u64>,
+        now: Instant,
+        wanted: Wanted,
+    ) -> Option<(Arc<Upstream>, usize, Lease)> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let usable: Vec<bool> = self.members.iter().map(|member| member.is_usable(now)).collect();
+        self.note_desperate(!usable.contains(&true));
+        let is_wanted = |index: usize, member: &Member| match wanted {
+            Wanted::Well => usable.get(index).copied().unwrap_or_default(),
+            Wanted::Anybody => !member.is_drained(),
+        };
+        [false, true].into_iter().find_map(|is_backup| {
             let fits = |(index, member): &(usize, &Member)| {
-                let is_wanted = if is_last_resort { open(*index, member) } else { is_usable(*index) };
                 let is_new = !tried.iter().any(|lease| lease.is_at(member));
-                is_wanted && is_new && member.settings().is_backup == is_backup
+                is_wanted(*index, member) && is_new && member.settings().is_backup == is_backup
             };
-            let slow_start = this.settings.slow_start;
+            let slow_start = self.settings.slow_start;
             let candidate = |(index, member): (usize, &Member)| member.candidate(index, now, slow_start);
             let candidates: Vec<Candidate> =
-                this.members.iter().enumerate().filter(fits).map(candidate).collect();
-            if let Some(index) = turns.choose(this.settings.balance, &candidates, key) {
-                let lease = this.members.get(index)?.take(now, this.settings.connect_timeout);
-                return Some((Place { group: Arc::clone(this), index }, lease));
-            }
-        }
-        None
+                self.members.iter().enumerate().filter(fits).map(candidate).collect();
+            let index = turns.choose(self.settings.balance, &candidates, key)?;
+            let lease = self.members.get(index)?.take(now, self.settings.connect_timeout);
+            Some((Arc::clone(self), index, lease))
+        })
     }
 
     /// Says in the log when no server is believed to be well any more, and when one is again.
     fn note_desperate(&self, is_desperate: bool) {
-        if self.is_desperate.swap(is_desperate, Ordering::Relaxed) != is_desperate {
-            if is_desperate {
+        if self.is_desperate.swap(is_desperate, Ordering::Relaxed) == is_desperate {
+            return;
+        }
+        match (&self.backup, is_desperate) {
+            (_, false) => tracing::info!(upstream = %self.name, "a server of the group may be well again"),
+            (Some(backup), true) => {
+                tracing::warn!(upstream = %self.name, backup = %backup.name, "no server of the group is well; its spare group takes its clients");
+            }
+            (None, true) => {
                 tracing::warn!(upstream = %self.name, "no server of the group is well; all are tried all the same");
-            } else {
-                tracing::info!(upstream = %self.name, "a server of the group may be well again");
             }
         }
     }
+}
+
+/// Who may be chosen.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// Who is believed to be well.
+    Well,
+    /// Whoever is not drained.
+    Anybody,
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 pub struct UpstreamSettings {
     /// The brokers; at least one, no two alike.
     pub servers: Vec<ServerSettings>,
+    /// The group that takes the clients while none of these can.
+    pub backup: Option<String>,
     /// How they share the clients.
     pub balance: Balance,
     /// How long one attempt may take, name look-up included.

@@ -19,6 +19,7 @@ async fn dead() -> Server {
 fn settings(servers: impl IntoIterator<Item = Server>) -> UpstreamSettings {
     UpstreamSettings {
         servers: servers.into_iter().map(ServerSettings::from).collect(),
+        backup: None,
         balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(5),
         max_tries: 5,
@@ -147,6 +148,41 @@ async fn backups_serve_only_while_nobody_else_can() {
     for _ in 0..3 {
         assert_eq!(reached(&group).await, second);
     }
+}
+
+#[tokio::test]
+async fn a_spare_group_serves_while_nobody_of_the_group_can_and_no_longer() {
+    let ((listener, first), (_second, second)) = (broker().await, broker().await);
+    let main = UpstreamSettings {
+        backup: Some("spare".to_owned()),
+        ejection: Ejection { after: 1, time: Duration::from_millis(1), max_time: Duration::from_millis(1) },
+        ..settings([first.clone()])
+    };
+    let groups = [(Arc::from(DEFAULT), main), (Arc::from("spare"), settings([second.clone()]))];
+    let groups = Groups::new(groups, None).expect("no files");
+    let group = groups.get(DEFAULT).expect("a group");
+    assert_eq!(reached(group).await, first);
+    let addr = listener.local_addr().expect("bound");
+    drop(listener);
+    for _ in 0..3 {
+        assert_eq!(reached(group).await, second);
+    }
+    let _back = TcpListener::bind(addr).await.expect("it was ours");
+    // A millisecond later the first client that comes tries it again.
+    while reached(group).await != first {}
+    assert_eq!(reached(group).await, first);
+}
+
+#[test]
+fn groups_that_spare_each_other_are_refused() {
+    let server = || settings(["a:1".parse().expect("a server")]);
+    let spared = |by: &str| UpstreamSettings { backup: Some(by.to_owned()), ..server() };
+    let groups = [(Arc::from("a"), spared("b")), (Arc::from("b"), spared("a"))];
+    let error = Groups::new(groups, None).expect_err("a circle");
+    assert_eq!(
+        error.to_string(),
+        "upstream \"a\": backup: there is no group \"b\" that could stand in for it"
+    );
 }
 
 #[tokio::test]

@@ -24,6 +24,11 @@ impl Broker {
         Broker::start_in(tempfile::tempdir().expect("a folder"), addr, "allow_anonymous true")
     }
 
+    /// One with these options of its own.
+    pub(crate) fn start_with(options: &str) -> Broker {
+        Broker::start_in(tempfile::tempdir().expect("a folder"), loopback(free_port()), options)
+    }
+
     /// One that lets in nobody but these: user names, and their passwords.
     pub(crate) fn start_with_accounts(accounts: &[(&str, &str)]) -> Broker {
         let folder = tempfile::tempdir().expect("a folder");

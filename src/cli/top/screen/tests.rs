@@ -21,6 +21,7 @@ fn stats(seconds: u64) -> Stats {
         "tables": { "keys": 1, "bytes": 2, "automatic_ban_bytes": 3, "lost": 0 },
         "store": { "commits": 0, "changes": 0, "errors": 0, "last_commit_seconds": 0.0, "file_bytes": 0, "wal_bytes": 0 },
         "webhook": { "delivered": 0, "failed": 0, "dropped": 0 }, "log": { "suppressed_lines": 0 },
+        "upstreams": [],
         "upstream": { "broker.example:1883": {
             "is_configured": true, "is_reachable": true, "connected": seconds * 10, "failed": 0,
             "connecting": took, "live_sessions": 40,
