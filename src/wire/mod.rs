@@ -5,6 +5,8 @@
 
 pub mod mqtt;
 pub mod proxy_protocol;
+pub mod tls;
+pub mod x509;
 
 /// What the bytes at hand amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,4 +16,3 @@ pub enum Reading<T> {
     /// Nothing is wrong so far; at least this many more bytes are needed before asking again pays.
     NeedMore(usize),
 }
-pub mod tls;

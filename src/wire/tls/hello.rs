@@ -1,8 +1,9 @@
 //! Reads a ClientHello: strictly where it is framed, leniently where only rustls has to understand it.
 
 use super::cursor::Cursor;
+use super::is_grease;
 use super::record::first_message;
-use crate::wire::mqtt::Reading;
+use crate::wire::Reading;
 use std::borrow::Cow;
 
 /// The largest ClientHello that is read, in bytes. One with post-quantum keys has some 1,500; none that is meant well
@@ -122,6 +123,15 @@ impl<'a> Hello<'a> {
         numbers(list.unwrap_or_default())
     }
 
+    /// The newest version that the client speaks; `None` where it names none. What it makes up does not count.
+    pub fn newest_version(&self) -> Option<u16> {
+        if self.extension(SUPPORTED_VERSIONS).is_some() {
+            self.versions().filter(|version| !is_grease(*version)).max()
+        } else {
+            Some(self.legacy_version)
+        }
+    }
+
     /// The signature algorithms, in the order of the client.
     pub fn signature_algorithms(&self) -> impl Iterator<Item = u16> + use<'a> {
         let list = self.extension(SIGNATURE_ALGORITHMS).and_then(|content| Cursor::new(content).piece16());
@@ -152,7 +162,7 @@ impl<'a> Hello<'a> {
 pub(super) const SERVER_NAME: u16 = 0x0000;
 const SIGNATURE_ALGORITHMS: u16 = 0x000D;
 pub(super) const ALPN: u16 = 0x0010;
-pub(super) const SUPPORTED_VERSIONS: u16 = 0x002B;
+const SUPPORTED_VERSIONS: u16 = 0x002B;
 
 fn numbers(list: &[u8]) -> impl Iterator<Item = u16> + use<'_> {
     list.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair))

@@ -4,7 +4,7 @@
 //! As in "JA4: TLS Client Fingerprinting" by FoxIO (`technical_details/JA4.md` of github.com/FoxIO-LLC/ja4), which is
 //! free to use under BSD-3. Only JA4 itself is: the other methods of the family have another licence.
 
-use super::hello::{ALPN, Hello, SERVER_NAME, SUPPORTED_VERSIONS};
+use super::hello::{ALPN, Hello, SERVER_NAME};
 use super::is_grease;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::{self, Write};
@@ -45,7 +45,7 @@ impl Hello<'_> {
         let _ = write!(
             text,
             "t{}{}{:02}{:02}{first}{last}",
-            self.ja4_version(),
+            version(self.newest_version()),
             if extensions.contains(&SERVER_NAME) { 'd' } else { 'i' },
             ciphers.len().min(99),
             extensions.len().min(99),
@@ -65,23 +65,18 @@ impl Hello<'_> {
         push_hash(&mut text, &told);
         Ja4(std::array::from_fn(|index| text.as_bytes().get(index).copied().unwrap_or(b'0')))
     }
+}
 
-    /// "TLS and DTLS Version": the highest that the client says it speaks.
-    fn ja4_version(&self) -> &'static str {
-        let highest = if self.extension(SUPPORTED_VERSIONS).is_some() {
-            self.versions().filter(|version| !is_grease(*version)).max().unwrap_or_default()
-        } else {
-            self.legacy_version
-        };
-        match highest {
-            0x0304 => "13",
-            0x0303 => "12",
-            0x0302 => "11",
-            0x0301 => "10",
-            0x0300 => "s3",
-            0x0002 => "s2",
-            _ => "00",
-        }
+/// "TLS and DTLS Version": the highest that the client says it speaks.
+fn version(newest: Option<u16>) -> &'static str {
+    match newest {
+        Some(0x0304) => "13",
+        Some(0x0303) => "12",
+        Some(0x0302) => "11",
+        Some(0x0301) => "10",
+        Some(0x0300) => "s3",
+        Some(0x0002) => "s2",
+        _ => "00",
     }
 }
 

@@ -13,6 +13,18 @@ mod record;
 pub use hello::{Hello, MAX_HELLO, NotHello, read};
 pub use ja4::Ja4;
 
+/// A version as people write it.
+pub fn version_name(version: Option<u16>) -> &'static str {
+    match version {
+        Some(0x0304) => "TLS 1.3",
+        Some(0x0303) => "TLS 1.2",
+        Some(0x0302) => "TLS 1.1",
+        Some(0x0301) => "TLS 1.0",
+        Some(0x0300) => "SSL 3.0",
+        _ => "a version that does not exist",
+    }
+}
+
 /// A number that clients make up so that servers learn to pass over what they do not know: `0x?a?a` with both bytes
 /// the same. \[RFC 8701, section 2\]
 fn is_grease(number: u16) -> bool {

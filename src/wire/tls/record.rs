@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::hello::{MAX_HELLO, NotHello};
-use crate::wire::mqtt::Reading;
+use crate::wire::Reading;
 use std::borrow::Cow;
 
 const HANDSHAKE: u8 = 22;
@@ -33,7 +33,13 @@ pub(super) fn first_message(bytes: &[u8]) -> Result<Reading<Cow<'_, [u8]>>, NotH
             Reading::Complete(fragment) => message.to_mut().extend_from_slice(fragment),
             // The end of the record that is under way, or else at least the header of the next.
             Reading::NeedMore(0) => return Ok(Reading::NeedMore(RECORD_HEADER + missing.min(MAX_FRAGMENT))),
-            Reading::NeedMore(missing) => return Ok(Reading::NeedMore(missing)),
+            Reading::NeedMore(missing) => {
+                // The first bytes of the message may say already that there is no use in waiting for the others.
+                if message.is_empty() {
+                    body_of(bytes.get(RECORD_HEADER..).unwrap_or_default())?;
+                }
+                return Ok(Reading::NeedMore(missing));
+            }
         }
     }
 }
