@@ -196,6 +196,7 @@ impl People {
             keep_alive: 60,
             via: None,
             is_tls: false,
+            tls: None,
             since: NOW,
             received: 80,
         })

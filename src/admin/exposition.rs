@@ -203,6 +203,15 @@ fn connections(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
         "Sessions between a client and its broker that live now.",
         listeners().map(|(l, one)| ([l], one.live_sessions)),
     )?;
+    let handshakes = listeners().flat_map(|(listener, one)| {
+        one.tls_handshakes.iter().map(move |(result, count)| ([listener, ("result", result)], *count))
+    });
+    page.counter("tls_handshakes", "TLS handshakes with clients by what came of them.", handshakes)?;
+    page.gauge(
+        "tls_certificate_ends_timestamp_seconds",
+        "When the first certificate that a listener shows ends, in seconds since 1970.",
+        listeners().filter_map(|(l, one)| Some(([l], one.certificate_ends_at_seconds?))),
+    )?;
     let bytes = listeners().flat_map(|(listener, one)| {
         [("to_broker", one.bytes_to_broker), ("to_client", one.bytes_to_client)]
             .map(|(direction, bytes)| ([listener, ("direction", direction)], bytes))

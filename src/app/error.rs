@@ -1,5 +1,6 @@
 //! Why the proxy does not start, or does not change over to another config.
 
+use super::certificates::CertificateError;
 use super::sockets::ListenError;
 use super::steering::AdminError;
 use crate::admission::TooMany;
@@ -14,6 +15,9 @@ pub enum StartError {
     /// A listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A listener cannot speak TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// What is in the data directory cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -40,6 +44,9 @@ pub enum ReloadError {
     /// A file of a group of brokers cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// A listener that it asks for cannot speak TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The webhook that it asks for cannot be told.
     #[error(transparent)]
     Webhook(#[from] WebhookError),

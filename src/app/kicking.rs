@@ -104,6 +104,7 @@ mod tests {
             keep_alive: 60,
             via: None,
             is_tls: false,
+            tls: None,
             since: Timestamp::from_millis(0),
             received: 20,
         })

@@ -1,6 +1,7 @@
 //! Wires the rooms together and lives the life of the process: build, run, reload, drain.
 
 mod answers;
+mod certificates;
 mod enforcement;
 mod error;
 mod keeping;
@@ -10,6 +11,7 @@ mod report;
 mod sockets;
 mod steering;
 
+pub use certificates::{CertificateError, check_certificates};
 pub use error::{ReloadError, StartError};
 pub use keeping::{SOCKET_FILE, STORE_FILE};
 pub use lists::bouncer_of;
@@ -36,6 +38,7 @@ use crate::telemetry::{Chain, Telemetry};
 use crate::webhook::{self, Webhook, WebhookError, WebhookSettings};
 use answers::{History, not_reloaded, reloaded};
 use arc_swap::ArcSwap;
+use certificates::{Certificates, Servers};
 use enforcement::Enforcement;
 use keeping::Keeping;
 use kicking::Kicking;
@@ -72,6 +75,7 @@ pub struct App {
     path: PathBuf,
     kicking: Option<Kicking>,
     upkeep: Option<Upkeep>,
+    certificates: Certificates,
     /// Held while patterns are being rearranged.
     compacting: Arc<Semaphore>,
 }
@@ -92,6 +96,7 @@ impl App {
     /// A listener cannot be bound, or the store cannot be opened; then nobody was accepted.
     pub fn start(config: Config, clock: Clock, telemetry: Telemetry) -> Result<App, StartError> {
         let sockets = bind_all(&config.listeners, &HashMap::new())?;
+        let mut servers = certificates::load(&config.listeners, |_| None)?;
         let webhook = start_webhook(config.webhook.as_ref())?;
         let (started_at, began) = (clock.now(), clock.moment());
         let prepared = Prepared::new(&config, None, started_at)?;
@@ -122,6 +127,7 @@ impl App {
             path: PathBuf::new(),
             kicking: None,
             upkeep: None,
+            certificates: Certificates::new(),
             compacting: Arc::new(Semaphore::new(1)),
         };
         for list in List::ALL {
@@ -148,8 +154,9 @@ impl App {
         app.upkeep = Some(Upkeep::start(&app.proxy));
         app.compact();
         for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
-            app.open(listener, socket);
+            app.open(listener, socket, &mut servers);
         }
+        app.look_at_certificates();
         app.proxy.open.raise();
         Ok(app)
     }
@@ -221,6 +228,7 @@ impl App {
                 _ = housekeeping.tick() => {
                     self.compact();
                     self.proxy.bouncer.tick();
+                    self.look_at_certificates();
                     if let Some(keeping) = &self.keeping {
                         keeping.tick(&self.proxy.bouncer);
                     }
@@ -270,6 +278,7 @@ impl App {
             .iter()
             .filter_map(|name| Some((self.bind_of(name)?, Arc::clone(&self.open.get(name)?.listener))));
         let sockets = bind_all(&orders.open, &closing.collect())?;
+        let mut servers = certificates::load(&config.listeners, |name| Some(&self.open.get(name)?.door))?;
         room_for(&orders, &self.proxy.bouncer)?;
         let routes = routes(&config, Some(&self.proxy.routes.load().groups))?;
         let is_same_webhook = config.webhook == self.config.webhook;
@@ -283,10 +292,11 @@ impl App {
             self.close(name);
         }
         for (listener, socket) in orders.open.iter().cloned().zip(sockets) {
-            self.open(listener, socket);
+            self.open(listener, socket, &mut servers);
         }
         for listener in &orders.keep {
             if let Some(open) = self.open.get(&listener.name) {
+                open.door.show(servers.remove(&listener.name));
                 open.door.adjust(listener.door.clone());
             }
         }
@@ -366,12 +376,18 @@ impl App {
         self.config.listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.bind)
     }
 
-    fn open(&mut self, config: ListenerConfig, listener: Arc<Listener>) {
+    fn look_at_certificates(&mut self) {
+        let now = self.proxy.bouncer.clock().now().as_millis() / 1000;
+        self.certificates.tick(self.open.values().map(|open| &open.door), now);
+    }
+
+    fn open(&mut self, config: ListenerConfig, listener: Arc<Listener>, servers: &mut Servers) {
         let ListenerConfig { name, door, .. } = config;
         info!(listener = %name, address = %listener.local_addr(), "listening");
         let (door, close) =
             (Door::new(Arc::clone(&name), door, self.proxy.metrics.listeners.of(&name)), Stop::default());
         let door = Arc::new(door);
+        door.show(servers.remove(&name));
         tokio::spawn(Arc::clone(&door).keep(Arc::clone(&self.proxy), Arc::clone(&listener), close.clone()));
         self.open.insert(name, OpenDoor { door, listener, close });
     }

@@ -4,7 +4,7 @@ use super::admin::{self, AdminConfig};
 use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
-use super::{proxy_protocol, route, units, upstream};
+use super::{proxy_protocol, route, tls, units, upstream};
 use crate::admission::detection::Settings;
 use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
@@ -187,7 +187,8 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
 
     let policies = detection::read(&root);
     let group_names = root.names_of("upstreams");
-    let listeners = read_listeners(&root, policies.as_ref().map(|(_, zones)| zones), &group_names);
+    let zone_policies = policies.as_ref().map(|(_, zones)| zones);
+    let listeners = read_listeners(&root, zone_policies, &group_names, folder);
     let upstream = upstream::read(root.section("upstream"), folder);
     let groups = root.section("upstreams");
     let upstreams = upstream::read_named(&groups, folder);
@@ -243,6 +244,7 @@ fn read_listeners(
     root: &Section<'_, '_>,
     zones: Option<&Zones>,
     groups: &[String],
+    folder: &Path,
 ) -> Option<Vec<ListenerConfig>> {
     let sections = root.sections("listener");
     if sections.is_empty() {
@@ -250,7 +252,7 @@ fn read_listeners(
     }
     let (mut names, mut binds) = (HashMap::new(), HashMap::new());
     let read = |(index, mut section): (usize, Section<'_, '_>)| {
-        let listener = read_listener(&mut section, zones, groups);
+        let listener = read_listener(&mut section, zones, groups, folder);
         if let Some(listener) = &listener {
             if let Some(other) = names.insert(Arc::clone(&listener.name), index) {
                 section.wrong("name", format!("is taken by listener[{other}]; expected a name of its own"));
@@ -271,12 +273,13 @@ fn read_listener(
     section: &mut Section<'_, '_>,
     zones: Option<&Zones>,
     groups: &[String],
+    folder: &Path,
 ) -> Option<ListenerConfig> {
     let name: Option<Name> = section.required("name", "a name, e.g. \"mqtt\"");
     if let Some(Name(name)) = &name {
         section.label(Some(format!("listener.{name}")));
     }
-    let _: Option<()> = section.choice("type", "\"tcp\"", &[("tcp", ())]);
+    let is_tls = section.choice("type", "\"tcp\"", &[("tcp", false), ("tls", true)]);
     let bind: Option<Bind> = section.required("bind", "IP:PORT, e.g. \"0.0.0.0:1883\"");
     let zone: Option<Name> = section.parsed("zone", "\"default\"");
     let policy = zone.and_then(|Name(zone)| zones?.get(&zone).cloned());
@@ -297,6 +300,9 @@ fn read_listener(
     let idle = section.parsed::<Idle>("idle_timeout", "\"off\"");
     let half_close = section.duration("half_close_timeout", "\"30s\"", MILLISECOND);
     let keepalive = section.duration_or_off("tcp_keepalive", "\"1m\"", Duration::from_secs(1));
+    let label = name.as_ref().map(|Name(name)| format!("listener.{name}"));
+    let tls = is_tls.and_then(|is_tls| tls::read(section, is_tls, label, folder));
+    let peer_cert_as = tls::read_identity(section, tls.as_ref(), section.has("proxy_protocol"));
     Some(ListenerConfig {
         name: name?.0,
         bind: bind?.0,
@@ -310,6 +316,8 @@ fn read_listener(
             limits: Limits { idle: idle?.0, half_close: half_close? },
             tcp: TcpOptions { keepalive: keepalive?.on() },
             policy: policy?,
+            tls: tls?.settings,
+            peer_cert_as: peer_cert_as?,
         },
     })
 }

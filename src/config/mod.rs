@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod proxy_protocol;
 mod route;
+mod tls;
 mod units;
 mod upstream;
 

@@ -14,6 +14,8 @@ pub struct ListenerMetrics {
     pub bytes_to_broker: Counter,
     /// Bytes that came from brokers for their clients.
     pub bytes_to_client: Counter,
+    /// Handshakes and certificates.
+    pub tls: TlsMetrics,
     ended: Counter,
     sessions_ended: Counter,
     outcomes: [Counter; Outcome::ALL.len()],
@@ -55,6 +57,46 @@ impl ListenerMetrics {
     pub fn live_sessions(&self) -> u64 {
         let ended = self.sessions_ended.value();
         self.outcome(Outcome::Admitted).value().saturating_sub(ended)
+    }
+}
+
+/// The numbers of a listener that speaks TLS.
+#[derive(Debug, Default)]
+pub struct TlsMetrics {
+    /// When the first of its certificates ends, in seconds since 1970; 0 where it shows none.
+    pub certificate_ends: Gauge,
+    handshakes: [Counter; TlsMetrics::RESULTS.len()],
+}
+
+impl TlsMetrics {
+    /// How a handshake can end: well, with or without an earlier session; too late; broken off; or refused.
+    pub const RESULTS: [&str; 13] = [
+        "full",
+        "resumed",
+        "timeout",
+        "closed",
+        "not_tls",
+        "malformed",
+        "unknown_name",
+        "no_protocol",
+        "no_version",
+        "no_cipher",
+        "no_certificate",
+        "bad_certificate",
+        "refused_by_client",
+    ];
+
+    /// Counts a handshake that ended so: one of [`RESULTS`](TlsMetrics::RESULTS).
+    pub fn count(&self, result: &str) {
+        let counted = TlsMetrics::RESULTS.iter().zip(&self.handshakes).find(|(name, _)| **name == result);
+        if let Some((_, counter)) = counted {
+            counter.add(1);
+        }
+    }
+
+    /// How many handshakes ended in each way.
+    pub fn handshakes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        TlsMetrics::RESULTS.into_iter().zip(self.handshakes.iter().map(Counter::value))
     }
 }
 

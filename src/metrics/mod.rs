@@ -13,7 +13,7 @@ mod server;
 
 pub use api::{Api, Calls};
 pub use histogram::{Histogram, Measured};
-pub use listener::{Connected, ListenerMetrics, SessionGuard};
+pub use listener::{Connected, ListenerMetrics, SessionGuard, TlsMetrics};
 pub use number::{Counter, Gauge};
 pub use outcome::Outcome;
 pub use registry::Registry;

@@ -33,11 +33,13 @@ pub enum Outcome {
     UntrustedProxy,
     /// Its PROXY header cannot be used, or is missing.
     BadProxyHeader,
+    /// It speaks no TLS, or none that we do, or one of the two does not believe the other.
+    TlsFailed,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 14] = [
+    pub const ALL: [Outcome; 15] = [
         Outcome::Admitted,
         Outcome::Probe,
         Outcome::ClosedEarly,
@@ -52,6 +54,7 @@ impl Outcome {
         Outcome::TooLarge,
         Outcome::UntrustedProxy,
         Outcome::BadProxyHeader,
+        Outcome::TlsFailed,
     ];
 
     /// The outcome's name in logs and metrics.
@@ -71,6 +74,7 @@ impl Outcome {
             Outcome::TooLarge => "too_large",
             Outcome::UntrustedProxy => "untrusted_proxy",
             Outcome::BadProxyHeader => "bad_proxy_header",
+            Outcome::TlsFailed => "tls_failed",
         }
     }
 }

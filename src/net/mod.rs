@@ -10,6 +10,7 @@ mod scratch;
 pub mod slots;
 pub mod stop;
 pub mod stream;
+pub mod tls;
 pub mod trust;
 pub mod upstream;
 

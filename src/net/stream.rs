@@ -11,13 +11,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client;
+use tokio_rustls::{client, server};
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
 pub enum Stream {
     /// The socket itself.
     Tcp(TcpStream),
+    /// A client's end of TLS.
+    TlsToClient(Box<server::TlsStream<Stream>>),
     /// A broker's end of TLS.
     TlsToBroker(Box<client::TlsStream<Stream>>),
 }
@@ -27,6 +29,7 @@ impl Stream {
     pub fn socket(&self) -> SockRef<'_> {
         match self {
             Stream::Tcp(socket) => SockRef::from(socket),
+            Stream::TlsToClient(tls) => tls.get_ref().0.socket(),
             Stream::TlsToBroker(tls) => tls.get_ref().0.socket(),
         }
     }
@@ -64,14 +67,18 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Stream::TlsToBroker(tls) => match Pin::new(tls).poll_read(cx, buffer) {
-                // Many brokers close without saying so in TLS. MQTT has its own borders and its own last word.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    Poll::Ready(Ok(()))
-                }
-                read => read,
-            },
+            Stream::TlsToClient(tls) => end_of(Pin::new(tls).poll_read(cx, buffer)),
+            Stream::TlsToBroker(tls) => end_of(Pin::new(tls).poll_read(cx, buffer)),
         }
+    }
+}
+
+/// Many clients and brokers close without saying so in TLS. MQTT has its own borders and its own last word, so nobody
+/// gains by cutting a stream off.
+fn end_of(read: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+    match read {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+        read => read,
     }
 }
 
@@ -79,6 +86,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Stream::TlsToClient(tls) => Pin::new(tls).poll_write(cx, bytes),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_write(cx, bytes),
         }
     }
@@ -86,6 +94,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Stream::TlsToClient(tls) => Pin::new(tls).poll_flush(cx),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
@@ -93,6 +102,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Stream::TlsToClient(tls) => Pin::new(tls).poll_shutdown(cx),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
@@ -104,6 +114,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Stream::TlsToClient(tls) => Pin::new(tls).poll_write_vectored(cx, pieces),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_write_vectored(cx, pieces),
         }
     }
@@ -111,6 +122,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Stream::Tcp(socket) => socket.is_write_vectored(),
+            Stream::TlsToClient(tls) => tls.is_write_vectored(),
             Stream::TlsToBroker(tls) => tls.is_write_vectored(),
         }
     }

@@ -159,7 +159,7 @@ impl Connection<'_> {
 
     /// What is known of the client beside its address.
     pub(super) fn tlvs(&self) -> Tlvs<'_> {
-        self.announced.as_deref().map(Announced::tlvs).unwrap_or_default()
+        self.own_tlvs().or_else(|| Some(self.announced.as_deref()?.tlvs())).unwrap_or_default()
     }
 
     /// What a broker is told of the client, where it is told anything.

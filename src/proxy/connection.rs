@@ -2,6 +2,7 @@
 
 use super::gate::{self, Arrival, NoConnect};
 use super::refusal::Refusal;
+use super::secure;
 use super::witness::{Manners, Watched};
 use super::{Door, DoorSettings, OnBannedPeer, Proxy, Traits};
 use crate::admission::{Client, Verdict};
@@ -10,6 +11,7 @@ use crate::net::linger;
 use crate::net::proxy_header::Announced;
 use crate::net::relay::{Cause, relay};
 use crate::net::stream::Stream;
+use crate::net::tls::TlsFacts;
 use crate::net::upstream::Connected;
 use crate::sessions::{Entered, Guest};
 use crate::telemetry::Chain;
@@ -38,6 +40,7 @@ pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: S
         peer,
         via: None,
         announced: None,
+        tls: None,
         waited: Duration::ZERO,
         settings: &settings,
     };
@@ -62,6 +65,8 @@ pub(super) struct Connection<'a> {
     pub(super) via: Option<SocketAddr>,
     /// What the load balancer says.
     pub(super) announced: Option<Box<Announced>>,
+    /// What its TLS handshake with us told.
+    pub(super) tls: Option<Arc<TlsFacts>>,
     /// How much of the time for its CONNECT has gone already.
     pub(super) waited: Duration,
     /// As they were when it began.
@@ -96,10 +101,12 @@ impl Connection<'_> {
             return None;
         }
         let client = self.meet(socket.into()).await?;
+        let client = self.secure(client).await?;
         let (client, arrival) = self.read_connect(client).await?;
         let Arrival { bytes, session, version, client_id, username, credentials, .. } = arrival;
         let Arrival { max_packet_size, clean_start, .. } = arrival;
         let name = Name { version, client_id, username, credentials, max_packet_size, clean_start };
+        let name = self.identified(name);
 
         if let Some(refusal) = self.ask(&name) {
             return self.refuse(client, refusal, &name).await;
@@ -211,6 +218,7 @@ impl Connection<'_> {
                 self.log_no_connect(failure, Outcome::ClosedEarly);
             }
             NoConnect::TimedOut(_) => self.log_no_connect(failure, Outcome::ConnectTimeout),
+            NoConnect::Tls(ended) => self.log_no_connect(failure, secure::outcome_of(ended)),
         }
         manners
     }
@@ -299,7 +307,8 @@ impl Connection<'_> {
             clean_start: name.clean_start,
             keep_alive: session.keep_alive(),
             via: self.via,
-            is_tls: self.tlvs().tls.is_some(),
+            is_tls: self.is_tls(),
+            tls: self.tls.clone(),
             since: self.proxy.bouncer.clock().now(),
             received: received as u64,
         }

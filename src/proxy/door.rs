@@ -8,7 +8,8 @@ use crate::net::options::TcpOptions;
 use crate::net::relay::Limits;
 use crate::net::slots::{Slot, Slots};
 use crate::net::stop::Stop;
-use arc_swap::ArcSwap;
+use crate::net::tls::{CertField, TlsServer, TlsSettings};
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub struct Door {
     name: Arc<str>,
     settings: ArcSwap<DoorSettings>,
+    /// How it speaks TLS, where it does.
+    tls: ArcSwapOption<TlsServer>,
     slots: Slots,
     /// As many as there are connections; the slots have one more, which waits for the next.
     live: Slots,
@@ -42,6 +45,20 @@ pub struct DoorSettings {
     pub tcp: TcpOptions,
     /// Who is found out, and for what: the policy of the listener's zone.
     pub policy: Arc<ZonePolicy>,
+    /// How it is to speak TLS, where it is to.
+    pub tls: Option<Arc<TlsSettings>>,
+    /// What a client's certificate says of it.
+    pub peer_cert_as: PeerCertAs,
+}
+
+/// What of a client's certificate takes the place of what its CONNECT says, for all that we do: its bans, its detection,
+/// its name in lists. The broker gets the CONNECT as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerCertAs {
+    /// The user name.
+    pub username: Option<CertField>,
+    /// The client identifier.
+    pub client_id: Option<CertField>,
 }
 
 /// What happens to a client whose address is banned.
@@ -60,7 +77,14 @@ impl Door {
     pub fn new(name: Arc<str>, settings: DoorSettings, metrics: Arc<ListenerMetrics>) -> Door {
         let slots = Slots::new(settings.max_connections);
         count_limit(&metrics, &settings);
-        Door { name, settings: ArcSwap::from_pointee(settings), slots, live: Slots::new(usize::MAX), metrics }
+        Door {
+            name,
+            settings: ArcSwap::from_pointee(settings),
+            tls: ArcSwapOption::empty(),
+            slots,
+            live: Slots::new(usize::MAX),
+            metrics,
+        }
     }
 
     /// The listener's name.
@@ -88,6 +112,30 @@ impl Door {
         self.slots.resize(settings.max_connections);
         count_limit(&self.metrics, &settings);
         self.settings.store(Arc::new(settings));
+    }
+
+    /// How it speaks TLS, where it does.
+    pub fn tls(&self) -> Option<Arc<TlsServer>> {
+        self.tls.load_full()
+    }
+
+    /// Changes how it speaks TLS with clients to come.
+    pub fn show(&self, server: Option<Arc<TlsServer>>) {
+        self.count_certificates(server.as_deref());
+        self.tls.store(server);
+    }
+
+    /// As [`show`](Door::show), unless something else was shown meanwhile.
+    pub fn replace(&self, before: &Arc<TlsServer>, server: &Arc<TlsServer>) {
+        let there = self.tls.compare_and_swap(before, Some(Arc::clone(server)));
+        if there.as_ref().is_some_and(|there| Arc::ptr_eq(there, before)) {
+            self.count_certificates(Some(server));
+        }
+    }
+
+    fn count_certificates(&self, server: Option<&TlsServer>) {
+        let first_end = server.and_then(|server| server.shown().iter().map(|shown| shown.not_after).min());
+        self.metrics.tls.certificate_ends.set(first_end.and_then(|end| u64::try_from(end).ok()).unwrap_or(0));
     }
 
     /// Accepts until `close` is raised. Whoever waited in the queue by then is still served, unless another door

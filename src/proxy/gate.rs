@@ -1,6 +1,7 @@
 //! Reads a client's CONNECT, under a deadline and a limit.
 
 use crate::net::read_some;
+use crate::net::tls;
 use crate::wire::mqtt::connect::{self, Connect, ConnectError};
 use crate::wire::mqtt::property::{PropertyId, Value};
 use crate::wire::mqtt::session::Session;
@@ -47,6 +48,9 @@ pub(super) enum NoConnect {
     /// What it sent is no acceptable CONNECT.
     #[error("refused CONNECT")]
     Bad(#[from] ConnectError),
+    /// It never came to speak TLS.
+    #[error(transparent)]
+    Tls(tls::Ended),
 }
 
 /// The least that is asked for at a time, in bytes: room for most CONNECTs and what clients send along with them.

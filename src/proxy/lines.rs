@@ -7,6 +7,7 @@ use super::refusal::Refusal;
 use crate::metrics::Outcome;
 use crate::net::proxy_header::NoHeader;
 use crate::net::relay::{Cause, End};
+use crate::net::tls;
 use crate::net::upstream::{Event, Server};
 use crate::telemetry::{Chain, Shown};
 use crate::wire::mqtt::session::Session;
@@ -49,7 +50,7 @@ impl Connection<'_> {
         self.door.metrics().count(outcome);
         let error = Chain(failure);
         match failure {
-            NoConnect::Probe => {
+            NoConnect::Probe | NoConnect::Tls(tls::Ended::Probe) => {
                 debug!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, via = self.via.map(display), "no CONNECT");
             }
             NoConnect::Bad(bad) => info!(
@@ -62,6 +63,9 @@ impl Connection<'_> {
                 via = self.via.map(display),
                 "refused"
             ),
+            NoConnect::Tls(tls::Ended::Refused(_)) => {
+                info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, via = self.via.map(display), "refused");
+            }
             _ => {
                 info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, via = self.via.map(display), "no CONNECT");
             }

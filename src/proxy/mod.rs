@@ -7,12 +7,13 @@ mod gate;
 mod lines;
 mod refusal;
 mod route;
+mod secure;
 mod turned_away;
 mod upkeep;
 mod witness;
 
 pub use announced::{ProxyMode, ProxyProtocol};
-pub use door::{Door, DoorSettings, OnBannedPeer};
+pub use door::{Door, DoorSettings, OnBannedPeer, PeerCertAs};
 pub use refusal::Answers;
 pub use route::{Choice, Conditions, HostPattern, HostPatternError, Patterns, Routes, Rule, Rules, Traits};
 pub use upkeep::Upkeep;

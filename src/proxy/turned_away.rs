@@ -44,7 +44,7 @@ impl Connection<'_> {
         Attempt {
             client: name.map_or_else(|| Client::new(self.peer.ip(), "", None), |name| self.client(name)),
             has_password: name.map(|name| name.credentials.is_some()),
-            is_tls: self.tlvs().tls.is_some(),
+            is_tls: self.is_tls(),
             listener: self.door.name(),
             zone: &self.settings.policy.zone,
             reason,

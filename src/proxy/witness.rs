@@ -10,6 +10,7 @@ use crate::admission::detection::{
 use crate::admission::{Ban, Client};
 use crate::metrics::{ListenerMetrics, Reached};
 use crate::net::relay::{self, Watch};
+use crate::net::tls;
 use crate::net::upstream::Attempt;
 use crate::sessions::Entered;
 use crate::wire::mqtt::Version;
@@ -91,6 +92,7 @@ impl Connection<'_> {
         }
         let no_connect = match failure {
             gate::NoConnect::Probe => NoConnect::Probe,
+            gate::NoConnect::Tls(ended) => of_handshake(ended),
             gate::NoConnect::ClosedEarly(_) | gate::NoConnect::Broke(..) => NoConnect::ClosedEarly,
             gate::NoConnect::TimedOut(_) => NoConnect::TimedOut,
             gate::NoConnect::Bad(error) => match error.violation {
@@ -175,6 +177,18 @@ impl Connection<'_> {
         let is_exempt = self.is_proxys_own() || self.proxy.bouncer.is_exempt(&client);
         let visit = Visit { client, assigned_client_id, credentials, is_exempt, end };
         self.proxy.bouncer.ended(&self.policy(), &visit);
+    }
+}
+
+/// What a handshake that came to nothing says of the client. That it does not believe our certificate is not its fault;
+/// that it speaks nothing that we do may not be, either, but it goes on trying.
+fn of_handshake(ended: &tls::Ended) -> NoConnect {
+    match ended {
+        tls::Ended::Probe => NoConnect::Probe,
+        tls::Ended::TimedOut => NoConnect::TimedOut,
+        tls::Ended::Refused(refused) if refused.is_malformed() => NoConnect::Malformed,
+        tls::Ended::Refused(refused) if refused.is_by_client() => NoConnect::Probe,
+        tls::Ended::Refused(_) | tls::Ended::ClosedEarly(_) | tls::Ended::Broke(_) => NoConnect::ClosedEarly,
     }
 }
 

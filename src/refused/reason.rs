@@ -21,6 +21,8 @@ pub enum Reason {
     UntrustedProxy,
     /// Its PROXY header cannot be used, or is missing.
     BadProxyHeader,
+    /// It never came to speak TLS.
+    TlsFailed,
     /// The broker's CONNACK has this code.
     Broker(Codes, u8),
 }
@@ -46,6 +48,7 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::UntrustedProxy => "untrusted_proxy",
             Reason::BadProxyHeader => "bad_proxy_header",
+            Reason::TlsFailed => "tls_failed",
             Reason::Broker(Codes::V3, code) => match code {
                 1 => "unsupported_protocol_version",
                 2 => "client_identifier_not_valid",

@@ -2,6 +2,7 @@
 
 use crate::admission::{Client, Timestamp};
 use crate::net::kick::Kick;
+use crate::net::tls::TlsFacts;
 use crate::wire::mqtt::Version;
 use compact_str::CompactString;
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +34,8 @@ pub struct Guest<'a> {
     pub via: Option<SocketAddr>,
     /// It speaks TLS, with us or with the load balancer.
     pub is_tls: bool,
+    /// What its TLS handshake told, where it speaks TLS with us.
+    pub tls: Option<Arc<TlsFacts>>,
     /// When it was let in.
     pub since: Timestamp,
     /// Bytes of its CONNECT, and what came along with it.
@@ -61,6 +64,7 @@ pub struct Live {
     version: Version,
     clean_start: bool,
     is_tls: bool,
+    tls: Option<Arc<TlsFacts>>,
     accepted: AtomicBool,
 }
 
@@ -89,6 +93,7 @@ impl Live {
             version: guest.version,
             clean_start: guest.clean_start,
             is_tls: guest.is_tls,
+            tls: guest.tls,
             accepted: AtomicBool::new(false),
         }
     }
@@ -166,6 +171,11 @@ impl Live {
     /// True where the client speaks TLS, with us or with the load balancer.
     pub fn is_tls(&self) -> bool {
         self.is_tls
+    }
+
+    /// What its TLS handshake told, where it speaks TLS with us.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_deref()
     }
 
     /// True once the broker's CONNACK has said yes.

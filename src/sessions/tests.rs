@@ -17,6 +17,7 @@ fn enter(sessions: &Sessions, client_id: &str, username: Option<&str>, peer: [u8
         keep_alive: 60,
         via: None,
         is_tls: false,
+        tls: None,
         since: Timestamp::from_millis(0),
         received: 20,
     })

@@ -214,6 +214,7 @@ mod tests {
             keep_alive: 60,
             via: None,
             is_tls: false,
+            tls: None,
             since: Timestamp::from_millis(1_920_594_240_000 + i64::try_from(number).expect("small") * 1000),
             received: 100 - number,
         })

@@ -69,6 +69,8 @@ impl State {
 }
 
 fn listener(listener: &ListenerMetrics) -> Listener {
+    let ends = Some(listener.tls.certificate_ends.value()).filter(|ends| *ends > 0);
+    let handshakes = listener.tls.handshakes().map(|(result, count)| (result.to_owned(), count));
     let outcome = |outcome: Outcome| (outcome.to_string(), listener.outcome(outcome).value());
     Listener {
         connections: listener.connections.value(),
@@ -76,6 +78,8 @@ fn listener(listener: &ListenerMetrics) -> Listener {
         max_connections: listener.max_connections.value(),
         live_sessions: listener.live_sessions(),
         outcomes: Outcome::ALL.map(outcome).into(),
+        tls_handshakes: if ends.is_some() { handshakes.collect() } else { BTreeMap::new() },
+        certificate_ends_at_seconds: ends,
         bytes_to_broker: listener.bytes_to_broker.value(),
         bytes_to_client: listener.bytes_to_client.value(),
     }

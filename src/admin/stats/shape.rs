@@ -81,6 +81,12 @@ pub struct Listener {
     pub live_sessions: u64,
     /// How the connections' way to the broker ended; each has one outcome.
     pub outcomes: BTreeMap<String, u64>,
+    /// TLS handshakes by what came of them; empty where the listener speaks no TLS.
+    #[serde(default)]
+    pub tls_handshakes: BTreeMap<String, u64>,
+    /// When the first of its certificates ends, in seconds since 1970; null where it shows none.
+    #[serde(default)]
+    pub certificate_ends_at_seconds: Option<u64>,
     /// Bytes from clients to brokers, after CONNECT.
     pub bytes_to_broker: u64,
     /// Bytes from brokers to clients.

@@ -1,0 +1,20 @@
+//! TLS towards clients: what a listener shows, the handshake, and what it tells of the client.
+//!
+//! The first message is read by our own reader, for the fingerprint and for words that an operator understands; then
+//! rustls gets the same bytes. A handshake is computed in turns: whoever waits for bytes or for a turn costs no
+//! processor, so that a flood of handshakes leaves room for those who are inside.
+
+mod error;
+mod facts;
+mod files;
+mod handshake;
+mod resolver;
+mod server;
+mod settings;
+
+pub use error::{Ended, Refused};
+pub use facts::{CertFacts, CertField, TlsFacts};
+pub use files::TlsFileError;
+pub use handshake::{Knock, accept, listen};
+pub use server::{Shown, TlsServer};
+pub use settings::{CipherSuiteName, ClientAuth, KeyPair, MinVersion, TlsSettings, UnknownName};

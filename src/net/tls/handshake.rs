@@ -1,0 +1,232 @@
+//! The handshake: the first message by our own reader, the rest by rustls, in turns.
+
+use super::error::{Ended, Refused};
+use super::facts::TlsFacts;
+use super::server::TlsServer;
+use super::settings::MinVersion;
+use crate::net::scratch::read_some;
+use crate::net::stream::Stream;
+use crate::wire::Reading;
+use crate::wire::tls::{self, Hello, Ja4, NotHello};
+use compact_str::CompactString;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::StartHandshake;
+use tokio_rustls::rustls::Error;
+use tokio_rustls::rustls::server::{Accepted, Acceptor};
+use tokio_util::sync::PollSemaphore;
+
+/// A client that has said the first word.
+#[derive(Debug)]
+pub struct Knock {
+    stream: Stream,
+    bytes: Vec<u8>,
+    deadline: Instant,
+    server_name: Option<CompactString>,
+    ja4: Ja4,
+}
+
+impl Knock {
+    /// What the first message looks like.
+    pub fn ja4(&self) -> Ja4 {
+        self.ja4
+    }
+
+    /// The socket, for whoever does not go on.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+}
+
+/// A stream on which the last words have been said, if it is still there.
+pub(super) type Failure = (Ended, Option<Stream>);
+
+/// Reads a client's first message. Nothing is computed yet.
+///
+/// # Errors
+/// How the connection ended; the stream, where the client may still read an alert.
+pub async fn listen(server: &TlsServer, mut stream: Stream) -> Result<Knock, Failure> {
+    let deadline = Instant::now() + server.settings.handshake_timeout;
+    let mut bytes = Vec::new();
+    let reading = timeout_at(deadline, read_hello(server, &mut stream, &mut bytes));
+    match reading.await.unwrap_or(Err(Ended::TimedOut)) {
+        Ok((server_name, ja4)) => Ok(Knock { stream, bytes, deadline, server_name, ja4 }),
+        Err(Ended::Refused(refused)) => {
+            if let Some(alert) = alert(&refused) {
+                // Whoever has gone needs none.
+                let _ = timeout_at(deadline, stream.write_all(&[21, 3, 3, 0, 2, 2, alert])).await;
+            }
+            Err((Ended::Refused(refused), Some(stream)))
+        }
+        Err(ended) => Err((ended, None)),
+    }
+}
+
+async fn read_hello(
+    server: &TlsServer,
+    stream: &mut Stream,
+    bytes: &mut Vec<u8>,
+) -> Result<(Option<CompactString>, Ja4), Ended> {
+    loop {
+        let missing = match tls::read(bytes).map_err(not_hello)? {
+            Reading::Complete(message) => {
+                let hello = Hello::parse(&message).map_err(not_hello)?;
+                check(server, &hello).map_err(Ended::Refused)?;
+                return Ok((hello.server_name().map(Into::into), hello.ja4()));
+            }
+            Reading::NeedMore(missing) => missing,
+        };
+        match read_some(stream, bytes, missing.max(READ_AHEAD)).await {
+            // A health check ends with FIN or with RST.
+            Ok(0) | Err(_) if bytes.is_empty() => return Err(Ended::Probe),
+            Ok(0) => return Err(Ended::ClosedEarly(bytes.len())),
+            Ok(_) => {}
+            Err(error) => return Err(Ended::Broke(error)),
+        }
+    }
+}
+
+/// Room for most first messages.
+const READ_AHEAD: usize = 2048;
+
+fn not_hello(error: NotHello) -> Ended {
+    Ended::Refused(Refused::NotHello(error))
+}
+
+/// What rustls would refuse, too, and could not say so well.
+fn check(server: &TlsServer, hello: &Hello<'_>) -> Result<(), Refused> {
+    if server.by_name.refuses(hello.server_name()) {
+        let name = hello.server_name().unwrap_or_default();
+        return Err(Refused::UnknownName(name.chars().take(MAX_SHOWN).collect()));
+    }
+    let (newest, oldest) = (hello.newest_version(), server.settings.min_version);
+    let is_known = newest == Some(TLS13) || (newest == Some(TLS12) && oldest == MinVersion::V12);
+    if !is_known {
+        return Err(Refused::NoVersion(tls::version_name(newest)));
+    }
+    let ours = &server.settings.alpn;
+    let is_common = |name: &[u8]| ours.iter().any(|own| own.as_bytes() == name);
+    // A client that offers nothing speaks what it always spoke. [RFC 7301, section 3.2]
+    if !ours.is_empty() && hello.alpn().next().is_some() && !hello.alpn().any(is_common) {
+        let offered =
+            hello.alpn().take(4).map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>().join(", ");
+        return Err(Refused::NoProtocol(offered.chars().take(MAX_SHOWN).collect()));
+    }
+    Ok(())
+}
+
+const TLS12: u16 = 0x0303;
+const TLS13: u16 = 0x0304;
+/// How much of what a stranger sent is shown, in characters.
+const MAX_SHOWN: usize = 100;
+
+/// What we tell a client of what we have found out before rustls. \[RFC 8446, section 6.2\]
+fn alert(refused: &Refused) -> Option<u8> {
+    match refused {
+        Refused::NotHello(NotHello::Malformed(_) | NotHello::TooLarge { .. }) => Some(50),
+        Refused::NotHello(NotHello::BadRecord { .. }) => Some(22),
+        Refused::NotHello(NotHello::OtherMessage(_)) => Some(10),
+        // Whoever speaks no TLS reads no alerts.
+        Refused::NotHello(NotHello::NotTls(_) | NotHello::Alert) | Refused::Tls(_) => None,
+        Refused::NoVersion(_) => Some(70),
+        Refused::UnknownName(_) => Some(112),
+        Refused::NoProtocol(_) => Some(120),
+    }
+}
+
+/// Brings the handshake to its end, in turns with others.
+///
+/// # Errors
+/// How the connection ended; the stream, where the client may still read an alert.
+pub async fn accept(server: &TlsServer, knock: Knock) -> Result<(Stream, TlsFacts), Failure> {
+    let deadline = knock.deadline;
+    match timeout_at(deadline, shake(server, knock)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err((Ended::TimedOut, None)),
+    }
+}
+
+async fn shake(server: &TlsServer, knock: Knock) -> Result<(Stream, TlsFacts), Failure> {
+    let Knock { mut stream, bytes, server_name, ja4, .. } = knock;
+    let accepted = match first_word(&bytes) {
+        Ok(accepted) => accepted,
+        Err((error, alert)) => {
+            // Whoever has gone needs none.
+            let _ = stream.write_all(&alert).await;
+            return Err((Ended::Refused(Refused::Tls(error)), Some(stream)));
+        }
+    };
+    drop(bytes);
+    let Ok(turn) = Arc::clone(&server.turns).acquire_owned().await else {
+        return Err((Ended::TimedOut, None));
+    };
+    // This computes as much as all the rest.
+    let handshake = StartHandshake::from_parts(accepted, stream).into_stream(Arc::clone(&server.config));
+    drop(turn);
+    let turns = PollSemaphore::new(Arc::clone(&server.turns));
+    let stream = match (InTurns { handshake: handshake.into_fallible(), turns }).await {
+        Ok(stream) => stream,
+        Err((error, stream)) => return Err((ended(error), Some(stream))),
+    };
+    let connection = stream.get_ref().1;
+    let facts = TlsFacts::new(connection, ja4, server_name);
+    if facts.is_resumed
+        && let Some(chain) = connection.peer_certificates()
+        && let Err(error) = server.believes(chain)
+    {
+        return Err((Ended::Refused(Refused::Tls(error)), Some(Stream::TlsToClient(Box::new(stream)))));
+    }
+    Ok((Stream::TlsToClient(Box::new(stream)), facts))
+}
+
+/// Gives rustls what we have read: a whole first message, and perhaps more.
+fn first_word(mut bytes: &[u8]) -> Result<Accepted, (Error, Vec<u8>)> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        let came = acceptor.read_tls(&mut bytes).unwrap_or_default();
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) if came > 0 => {}
+            // Our reader found it whole.
+            Ok(None) => return Err((Error::HandshakeNotComplete, Vec::new())),
+            Err((error, mut alert)) => {
+                let mut told = Vec::new();
+                // Writing to memory does not fail.
+                let _ = alert.write_all(&mut told);
+                return Err((error, told));
+            }
+        }
+    }
+}
+
+fn ended(error: io::Error) -> Ended {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).cloned();
+    match (tls, error.kind()) {
+        (Some(error), _) => Ended::Refused(Refused::Tls(error)),
+        (None, io::ErrorKind::UnexpectedEof) => {
+            Ended::Broke(io::Error::other("the client closed after our first answer"))
+        }
+        (None, _) => Ended::Broke(error),
+    }
+}
+
+/// Computes only when it is its turn, and waits for bytes without one.
+struct InTurns<F> {
+    handshake: F,
+    turns: PollSemaphore,
+}
+
+impl<F: Future + Unpin> Future for InTurns<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let InTurns { handshake, turns } = self.get_mut();
+        // Nobody closes the semaphore; who has no turn then has one.
+        let _turn = ready!(turns.poll_acquire(cx));
+        Pin::new(handshake).poll(cx)
+    }
+}
