@@ -33,7 +33,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Which {
-    /// The group; `default` for [upstream].
+    /// The group; `default` for `[upstream]`.
     group: String,
     /// The server, as the config file writes it.
     server: String,

@@ -190,10 +190,10 @@ impl Member {
         self.state.addresses.of(self.server()).await
     }
 
-    /// Looks its name up now, if it is one.
-    pub(super) async fn look_up(&self) {
+    /// Looks its name up, again and again; ends at once where it is an address.
+    pub(super) async fn keep_resolved(&self, interval: Duration) {
         if self.server().addr().is_none() {
-            self.state.addresses.look_up(self.server()).await;
+            self.state.addresses.keep(self.server(), interval).await;
         }
     }
 }

@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tls::Tls;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// A group of servers that can stand in for each other.
 #[derive(Debug)]
@@ -256,10 +256,7 @@ impl Upstream {
 
     /// Looks the name of a server up, again and again; ends at once where it is an address.
     pub async fn keep_resolved(&self, member: &Member) {
-        while member.server().addr().is_none() {
-            member.look_up().await;
-            sleep(self.settings.resolve_interval).await;
-        }
+        member.keep_resolved(self.settings.resolve_interval).await;
     }
 
     /// Chooses a server that was not tried: one that is believed to be well; of the backups only where no other is, and of

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 /// The addresses of one server.
@@ -113,6 +113,14 @@ impl Addresses {
         }
     }
 
+    /// Looks the name up, again and again.
+    pub(super) async fn keep(&self, server: &Server, interval: Duration) {
+        loop {
+            self.look_up(server).await;
+            sleep(interval).await;
+        }
+    }
+
     fn note(&self, found: io::Result<Vec<SocketAddr>>) -> LookUp {
         let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         let found = found.and_then(|addrs| if addrs.is_empty() { Err(none()) } else { Ok(addrs) });
@@ -152,6 +160,7 @@ impl Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::timeout;
 
     fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().expect("an address")).collect()
@@ -187,6 +196,29 @@ mod tests {
         addresses.note(failed());
         let error = addresses.of(&server).await.expect_err("no answer");
         assert_eq!(error.to_string(), "no name server");
+        assert!(!addresses.is_looking.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_looked_up_again_and_again() {
+        let addresses = Addresses::default();
+        let server: Server = "localhost:1883".parse().expect("a server");
+        let began = Instant::now();
+        let keeping = addresses.keep(&server, Duration::from_secs(30));
+        timeout(Duration::from_secs(70), keeping).await.expect_err("it never ends");
+        let last = addresses.answer.borrow().at.expect("looked up");
+        assert!(last - began >= Duration::from_mins(1), "{:?}", last - began);
+        assert!(!addresses.known().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_is_given_up_is_no_look_up_that_goes_on() {
+        let addresses = Addresses::default();
+        let server: Server = "localhost:1883".parse().expect("a server");
+        let mut looking = tokio_test::task::spawn(addresses.look_up(&server));
+        tokio_test::assert_pending!(looking.poll());
+        assert!(addresses.is_looking.load(Ordering::Relaxed));
+        drop(looking);
         assert!(!addresses.is_looking.load(Ordering::Relaxed));
     }
 
