@@ -3,7 +3,9 @@
 //!
 //! `cargo bench --bench api [-- --quick | --beside]`: the binary, spoken to through its socket over connections that are
 //! kept; with `--quick` ten thousand bans; with `--beside` only the last of the three. The callers of that one are a
-//! process of the lowest priority, since what they take of the processors is no price of the proxy's.
+//! process of the lowest priority, since what they take of the processors is no price of the proxy's. On processors that
+//! are at work everything is slower than on idle ones, the client and its broker, too; so the same callers also call
+//! another proxy, which the client has nothing to do with: what differs then is what its own proxy adds.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "it has no caller but its author")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "the table is the product")]
@@ -66,6 +68,35 @@ const CALLERS: &str = "--callers";
 
 /// What clients feel of the API: round trips within a session, and new sessions, in turns with callers and without.
 fn beside() {
+    let (_folder, _proxy, socket) = proxy_before_an_echo();
+    let (_other_folder, _other_proxy, other_socket) = proxy_before_an_echo();
+    let status = Caller::new(&socket).call("GET", "/api/v5/status", b"");
+    let (_, addr) = status.split_once("\"address\":\"").expect("a listener");
+    let addr: SocketAddr = addr.split('"').next().expect("an end").parse().expect("an address");
+    let [mut quiet, mut others, mut busy] = [const { [const { Vec::new() }; 2] }; 3];
+    for _ in 0..ROUNDS {
+        feel(addr, &mut quiet);
+        for (called, times) in [(&other_socket, &mut others), (&socket, &mut busy)] {
+            let callers = Callers::start(called);
+            feel(addr, times);
+            drop(callers);
+        }
+    }
+    for (at, what) in ["round trip of 64 bytes", "CONNECT to CONNACK"].into_iter().enumerate() {
+        row(&format!("{what}, idle machine"), &mut quiet[at]);
+        row(&format!("{what}, beside 32 callers of another"), &mut others[at]);
+        row(&format!("{what}, beside 32 callers of its proxy"), &mut busy[at]);
+        for (whom, base) in [("an idle machine", &quiet[at]), ("callers of another", &others[at])] {
+            let median = |times: &[Duration]| times[times.len() / 2].as_secs_f64();
+            let mean = |times: &[Duration]| times.iter().sum::<Duration>().as_secs_f64() / times.len() as f64;
+            let (p50, all) = (median(&busy[at]) / median(base), mean(&busy[at]) / mean(base));
+            println!("{:<62} p50 x {p50:.3}  mean x {all:.3}", format!("  its own callers against {whom}"));
+        }
+    }
+}
+
+/// A proxy whose broker sends everything back, and where it is called.
+fn proxy_before_an_echo() -> (tempfile::TempDir, Proxy, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("bouncer.toml");
     let text = format!(
@@ -74,27 +105,9 @@ fn beside() {
         echo()
     );
     fs::write(&config, text).expect("written");
-    let _proxy = Proxy::start(&config);
+    let proxy = Proxy::start(&config);
     let socket = folder.path().join("data/control.sock");
-    let status = Caller::new(&socket).call("GET", "/api/v5/status", b"");
-    let (_, addr) = status.split_once("\"address\":\"").expect("a listener");
-    let addr: SocketAddr = addr.split('"').next().expect("an end").parse().expect("an address");
-    let (mut quiet, mut busy) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    for _ in 0..ROUNDS {
-        feel(addr, &mut quiet);
-        let callers = Callers::start(&socket);
-        feel(addr, &mut busy);
-        drop(callers);
-    }
-    let what = ["round trip of 64 bytes", "CONNECT to CONNACK"];
-    for (what, (mut quiet, mut busy)) in what.into_iter().zip(quiet.into_iter().zip(busy)) {
-        row(&format!("{what}, nobody calls the API"), &mut quiet);
-        row(&format!("{what}, beside 32 callers"), &mut busy);
-        let median = |times: &[Duration]| times[times.len() / 2].as_secs_f64();
-        let mean = |times: &[Duration]| times.iter().sum::<Duration>().as_secs_f64() / times.len() as f64;
-        let (p50, all) = (median(&busy) / median(&quiet), mean(&busy) / mean(&quiet));
-        println!("{:<62} p50 x {p50:.3}  mean x {all:.3}", "");
-    }
+    (folder, proxy, socket)
 }
 
 const ROUNDS: usize = 6;
@@ -147,7 +160,7 @@ fn echo() -> SocketAddr {
     addr
 }
 
-/// A process of 32 callers.
+/// A process of 32 callers, of the lowest priority.
 struct Callers(Child);
 
 impl Callers {

@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// What can be changed of a listener while it serves.
 #[derive(Debug)]
@@ -132,7 +132,9 @@ impl Server {
             () = stop.raised() => {}
             () = accept => {}
         }
+        let address = listener.local_addr();
         drop(listener);
+        info!(%address, "API is no longer listening");
         self.connections.close();
         self.connections.wait().await;
     }

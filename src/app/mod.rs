@@ -1,6 +1,7 @@
 //! Wires the rooms together and lives the life of the process: build, run, reload, drain.
 
 mod answers;
+mod backroom;
 mod certificates;
 mod enforcement;
 mod error;

@@ -1,5 +1,6 @@
 //! The API of a running process: its socket, its listener, and those who may use it.
 
+use super::backroom::Backroom;
 use super::keeping::SOCKET_FILE;
 use crate::accounts::{self, ApiKey, FileError, FirstUser};
 use crate::admin::{
@@ -35,8 +36,10 @@ pub(super) struct Desk {
     admin: Admin,
     open: Option<Open>,
     asks: mpsc::Receiver<Ask>,
+    /// They run in the backroom.
     tasks: JoinSet<()>,
     stop: Stop,
+    backroom: Backroom,
 }
 
 /// What callers are told of.
@@ -62,6 +65,9 @@ struct Open {
 /// The API cannot be opened, or not be changed as the config asks.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
+    /// Its threads.
+    #[error("cannot start the threads of the API")]
+    Threads(#[source] io::Error),
     /// The socket of the command line.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -204,12 +210,14 @@ impl Desk {
             store,
             steering,
         };
+        let backroom = Backroom::open().map_err(AdminError::Threads)?;
         let (mut tasks, stop) = (JoinSet::new(), Stop::default());
         if let Some(folder) = &config.data_dir {
+            let _inside = backroom.enter();
             let socket = Socket::bind(&folder.join(SOCKET_FILE))?;
             tasks.spawn(admin.clone().serve_socket(socket, stop.clone()));
         }
-        let mut desk = Desk { admin, open: None, asks, tasks, stop };
+        let mut desk = Desk { admin, open: None, asks, tasks, stop, backroom };
         if let Some(listen) = &config.admin.listen {
             desk.make_first_user(listen)?;
         }
@@ -261,6 +269,7 @@ impl Desk {
                     Arc::clone(&gate),
                     close.clone(),
                 );
+                let _inside = self.backroom.enter();
                 self.tasks.spawn(serving);
                 self.open = Some(Open { bind, listener, gate, close });
             }
@@ -269,7 +278,8 @@ impl Desk {
 
     fn close(&mut self) {
         if let Some(Open { listener, close, .. }) = self.open.take() {
-            info!(address = %listener.local_addr(), "API is no longer listening");
+            // Whoever accepts there has the socket to itself then, and says when it is closed.
+            drop(listener);
             close.raise();
         }
     }
@@ -295,6 +305,8 @@ impl Desk {
         // Whoever has asked is told that nobody answers any more.
         drop(self.asks);
         let mut tasks = self.tasks;
+        // Dropped when it is empty.
+        let _backroom = self.backroom;
         if timeout(LAST_PATIENCE, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
             tasks.shutdown().await;
         }

@@ -58,6 +58,7 @@ pub use crate::bouncer::FileBan;
 
 use crate::admission::Who;
 use crate::bouncer::Bouncer;
+use crate::process;
 use ledger::Ledger;
 use lift::OnLift;
 use lock::Lock;
@@ -70,7 +71,7 @@ use std::thread::{self, JoinHandle};
 use tally::Tally;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
-use tracing::error;
+use tracing::{debug, error};
 use writer::{Order, Request, Writer};
 
 /// A handle to the store. Clones share it; when the last one goes, the writer ends by itself.
@@ -164,10 +165,18 @@ impl Store {
             lock,
         };
         let (orders, waiting) = mpsc::channel(WAITING);
-        let writer =
-            thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(waiting)).map_err(
-                |source| OpenError::Files { action: "start the writer of", path: path.into(), source },
-            )?;
+        let write = move || {
+            // Beside connections, none of which waits for it: a ban of ours is in force before it is written.
+            if writer.bouncer.is_some()
+                && let Err(error) = process::step_back()
+            {
+                debug!(%error, "the writer of the store keeps its priority");
+            }
+            writer.run(waiting);
+        };
+        let writer = thread::Builder::new().name("store".to_owned()).spawn(write).map_err(|source| {
+            OpenError::Files { action: "start the writer of", path: path.into(), source }
+        })?;
         let shared =
             Shared { orders, progress, tally, on_lift, pool, path: file, writer: Mutex::new(Some(writer)) };
         Ok((Store(Arc::new(shared)), loaded))
