@@ -84,6 +84,13 @@ pub(super) struct Name {
     clean_start: bool,
 }
 
+/// What the CONNECT says, whoever the certificate says it is: the broker reads that, and keeps sessions by it.
+struct Said {
+    version: Version,
+    client_id: CompactString,
+    username: Option<CompactString>,
+}
+
 /// A client that was let in, with its broker, which has its CONNECT.
 struct Inside {
     client: Stream,
@@ -106,12 +113,13 @@ impl Connection<'_> {
         let Arrival { bytes, session, version, client_id, username, credentials, .. } = arrival;
         let Arrival { max_packet_size, clean_start, .. } = arrival;
         let name = Name { version, client_id, username, credentials, max_packet_size, clean_start };
+        let said = Said { version, client_id: name.client_id.clone(), username: name.username.clone() };
         let name = self.identified(name);
 
         if let Some(refusal) = self.ask(&name) {
             return self.refuse(client, refusal, &name).await;
         }
-        self.take_inside(client, name, session, &bytes).await
+        self.take_inside(client, name, said, session, &bytes).await
     }
 
     /// Takes the client, whose first bytes these are, to a broker; to another one as long as none has seen it.
@@ -119,13 +127,14 @@ impl Connection<'_> {
         &self,
         client: Stream,
         name: Name,
+        said: Said,
         session: Session,
         bytes: &[u8],
     ) -> Option<Inside> {
-        let Some(group) = self.proxy.routes.load().choose(&self.traits(&name)).cloned() else {
+        let Some(group) = self.proxy.routes.load().choose(&self.traits(&said)).cloned() else {
             return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
         };
-        let mut dialling = group.dial(&name.client_id).announce(self.announcement(&client));
+        let mut dialling = group.dial(&said.client_id).announce(self.announcement(&client));
         let mut has_arrived = false;
         loop {
             let dialled = dialling.next(|attempt| self.tell_attempt(attempt)).await;
@@ -240,13 +249,13 @@ impl Connection<'_> {
     }
 
     /// The client as routes look at it.
-    fn traits<'n>(&'n self, name: &'n Name) -> Traits<'n> {
-        let Tlvs { authority, tls, .. } = self.tlvs();
+    fn traits<'n>(&'n self, said: &'n Said) -> Traits<'n> {
+        let Tlvs { authority, tls, .. } = self.own_tlvs().unwrap_or_else(|| self.tlvs());
         Traits {
-            version: Some(name.version),
+            version: Some(said.version),
             listener: Some(self.door.name()),
-            client_id: &name.client_id,
-            username: name.username.as_deref(),
+            client_id: &said.client_id,
+            username: said.username.as_deref(),
             server_name: authority,
             cert_cn: tls.filter(Tls::is_verified).and_then(|tls| tls.common_name),
         }

@@ -1,6 +1,8 @@
 use crate::harness::*;
+use crate::pki::Pki;
 use mqtt_bouncer::metrics::Outcome;
 use mqtt_bouncer::net::upstream::Condition;
+use rcgen::PKCS_ECDSA_P256_SHA256;
 use std::net::SocketAddr;
 
 /// A config whose clients share these brokers.
@@ -151,6 +153,34 @@ async fn the_first_route_that_fits_decides_then_the_listener() {
         let mut client = proxy.connect().await;
         client.send(&connect).await;
         broker.accept().await.receive(&connect).await;
+    }
+}
+
+#[tokio::test]
+async fn routes_know_the_server_that_was_asked_for_and_the_certificate() {
+    let (usual, by_name, by_certificate) =
+        (Broker::start().await, Broker::start().await, Broker::start().await);
+    let pki = Pki::new();
+    pki.server("server", &["localhost", "eu.example"], &PKCS_ECDSA_P256_SHA256);
+    pki.client("pump-7", 1, |_| {});
+    let ca = pki.path("ca.pem");
+    let tls = format!("client_auth = \"optional\"\nclient_ca = \"{}\"", ca.display());
+    let listener = format!("peer_cert_as_clientid = \"serial\"\n{}", pki.listener(&tls));
+    let routes = format!(
+        "[upstreams.certificate]\nservers = [\"{}\"]\n[upstreams.name]\nservers = [\"{}\"]\n\
+         [[route]]\ncert_cn = [\"pump-7\"]\nclientid = [\"dev\"]\nupstream = \"certificate\"\n\
+         [[route]]\nsni = [\"*.example\"]\nupstream = \"name\"\n",
+        by_certificate.addr, by_name.addr
+    );
+    let proxy = Proxy::start(&config(usual.addr, &listener, &routes));
+    let mut named = pki.dialler();
+    named.name = "eu.example";
+    for (dialler, broker) in
+        [(pki.dialler(), &usual), (named, &by_name), (pki.dialler_as("pump-7"), &by_certificate)]
+    {
+        let mut client = dialler.dial(proxy.addr()).await.expect("believed");
+        client.send(&connect_v5("dev")).await;
+        broker.accept().await.receive(&connect_v5("dev")).await;
     }
 }
 
