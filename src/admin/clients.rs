@@ -7,6 +7,8 @@ use super::body;
 use super::extract::Path;
 use super::fault::{Fault, FaultBody};
 use super::listing::{Meta, Order, Words};
+use crate::admission::Timestamp;
+use crate::net::tls::TlsFacts;
 use crate::sessions::{Live, Sessions};
 use crate::telemetry::Shown;
 use crate::wire::mqtt::Version;
@@ -60,12 +62,61 @@ struct ClientBody {
     upstream: String,
     /// It speaks TLS.
     tls: bool,
+    /// What its handshake told; null where it speaks no TLS with us.
+    tls_facts: Option<TlsBody>,
     /// Bytes that came from it.
     recv_oct: u64,
     /// Bytes that came for it.
     send_oct: u64,
     /// The session's number: they count up.
     number: u64,
+}
+
+/// What a TLS handshake told.
+#[derive(Debug, Serialize, ToSchema)]
+struct TlsBody {
+    /// `1.2` or `1.3`.
+    version: &'static str,
+    /// The cipher suite, as IANA names it.
+    cipher: String,
+    /// The server that it asked for.
+    server_name: Option<String>,
+    /// The protocol that was agreed upon.
+    alpn: Option<String>,
+    /// The JA4 fingerprint.
+    ja4: String,
+    /// It took up an earlier session.
+    resumed: bool,
+    /// Its certificate's common name.
+    cert_cn: Option<String>,
+    /// Its certificate's subject.
+    cert_dn: Option<String>,
+    /// Its certificate's serial number.
+    cert_serial: Option<String>,
+    /// The SHA-256 of its certificate.
+    cert_sha256: Option<String>,
+    /// Its certificate is good until then, RFC 3339.
+    cert_not_after: Option<String>,
+}
+
+impl TlsBody {
+    fn of(facts: &TlsFacts) -> TlsBody {
+        let cert = facts.cert.as_ref();
+        TlsBody {
+            version: facts.version,
+            cipher: facts.cipher.to_string(),
+            server_name: facts.server_name.as_ref().map(ToString::to_string),
+            alpn: facts.alpn.as_ref().map(ToString::to_string),
+            ja4: facts.ja4.to_string(),
+            resumed: facts.is_resumed,
+            cert_cn: cert.and_then(|cert| cert.cn.as_ref().map(ToString::to_string)),
+            cert_dn: cert.map(|cert| cert.dn.to_string()),
+            cert_serial: cert.map(|cert| cert.serial.to_string()),
+            cert_sha256: cert.map(|cert| cert.sha256.to_string()),
+            cert_not_after: cert
+                .map(|cert| Timestamp::from_millis(cert.not_after.saturating_mul(1000)).to_string()),
+        }
+    }
 }
 
 /// A page of them.
@@ -249,6 +300,7 @@ fn shown(live: &Live, node: &str) -> ClientBody {
         node: node.to_owned(),
         upstream: live.upstream().to_owned(),
         tls: live.is_tls(),
+        tls_facts: live.tls().map(TlsBody::of),
         recv_oct,
         send_oct,
         number: live.number(),

@@ -6,8 +6,8 @@ use super::explanation::{self, Evidence, Explained};
 use super::extract::Query;
 use super::fault::{Fault, FaultBody};
 use super::schema::Explanation;
-use crate::admission::Client;
 use crate::admission::detection::Detector;
+use crate::admission::{Client, TlsIdentity};
 use crate::proxy::Traits;
 use crate::telemetry::Chain;
 use crate::wire::mqtt::Version;
@@ -45,9 +45,15 @@ pub struct Asked {
     /// The server that it asks for in TLS, for routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
-    /// The common name of its certificate, for routes.
+    /// The common name of its certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_cn: Option<String>,
+    /// The SHA-256 of its certificate, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_sha256: Option<String>,
+    /// The JA4 fingerprint of its TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ja4: Option<String>,
 }
 
 /// A version that does not exist.
@@ -58,7 +64,11 @@ pub struct UnknownProtocol(String);
 impl Asked {
     /// The client as bans name it.
     pub fn client(&self) -> Client<'_> {
-        Client::new(self.peer, &self.clientid, self.username.as_deref())
+        Client::new(self.peer, &self.clientid, self.username.as_deref()).with_tls(TlsIdentity {
+            cert_cn: self.cert_cn.as_deref(),
+            cert_sha256: self.cert_sha256.as_deref(),
+            ja4: self.ja4.as_deref(),
+        })
     }
 
     /// The client as routes look at it.

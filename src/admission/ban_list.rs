@@ -4,7 +4,7 @@
 //! patterns an index by the text that they demand. A change is in force when the call returns, at any size.
 
 use super::ban::{Ban, Terms};
-use super::client::Client;
+use super::client::{Client, TlsIdentity};
 use super::ends::Ends;
 use super::networks::NetworkMap;
 use super::pattern::{Class, PatternIndex, TooMany};
@@ -25,6 +25,9 @@ type Map<K> = papaya::HashMap<K, Terms, foldhash::fast::RandomState>;
 pub struct BanList {
     client_ids: Map<CompactString>,
     usernames: Map<CompactString>,
+    cert_cns: Map<CompactString>,
+    cert_digests: Map<CompactString>,
+    fingerprints: Map<CompactString>,
     peers: Map<IpAddr>,
     networks: NetworkMap<Arc<Ban>>,
     client_id_patterns: PatternIndex<Arc<Ban>>,
@@ -52,7 +55,7 @@ pub struct Statuses {
 const MADE_UP_CLIENT_ID: &str = "7Gk2xQ0vT9mWc4RbLz1YdHs";
 
 impl BanList {
-    /// The first ban that names `client` and holds at `now`. Order: client identifier, user name, address, networks
+    /// The first ban that names `client` and holds at `now`. Order: client identifier, user name, certificate, fingerprint, address, networks
     /// (the longest prefix first), then patterns on each of the three.
     pub fn check(&self, client: &Client<'_>, now: Timestamp) -> Option<Ban> {
         let by_client_id = || {
@@ -65,8 +68,26 @@ impl BanList {
         };
         by_client_id()
             .or_else(by_username)
+            .or_else(|| self.check_tls(client.tls(), now))
             .or_else(|| self.check_peer(client.peer(), now))
             .or_else(|| self.check_patterns(client, now))
+    }
+
+    /// The ban of what TLS says of a client that holds at `now`.
+    fn check_tls(&self, tls: TlsIdentity<'_>, now: Timestamp) -> Option<Ban> {
+        let by_cn = || {
+            let cn = tls.cert_cn?;
+            Some(Ban { terms: active(&self.cert_cns, cn, now)?, who: Who::CertCn(cn.into()) })
+        };
+        let by_digest = || {
+            let digest = tls.cert_sha256?;
+            Some(Ban { terms: active(&self.cert_digests, digest, now)?, who: Who::CertSha256(digest.into()) })
+        };
+        let by_ja4 = || {
+            let ja4 = tls.ja4?;
+            Some(Ban { terms: active(&self.fingerprints, ja4, now)?, who: Who::TlsJa4(ja4.into()) })
+        };
+        by_cn().or_else(by_digest).or_else(by_ja4)
     }
 
     /// The ban of an address or its network that holds at `now`, before anything else is known of the client.
@@ -110,6 +131,9 @@ impl BanList {
         let exact = [
             client.client_id().map(|id| Who::ClientId(id.into())),
             client.username().map(|name| Who::Username(name.into())),
+            client.tls().cert_cn.map(|cn| Who::CertCn(cn.into())),
+            client.tls().cert_sha256.map(|digest| Who::CertSha256(digest.into())),
+            client.tls().ja4.map(|ja4| Who::TlsJa4(ja4.into())),
             Some(Who::PeerHost(peer)),
         ];
         let mut hits: Vec<Ban> = exact.into_iter().flatten().filter_map(|who| self.get(&who)).collect();
@@ -137,6 +161,9 @@ impl BanList {
         let terms = match who {
             Who::ClientId(id) => self.client_ids.pin().get(id).cloned(),
             Who::Username(name) => self.usernames.pin().get(name).cloned(),
+            Who::CertCn(cn) => self.cert_cns.pin().get(cn).cloned(),
+            Who::CertSha256(digest) => self.cert_digests.pin().get(digest).cloned(),
+            Who::TlsJa4(ja4) => self.fingerprints.pin().get(ja4).cloned(),
             Who::PeerHost(peer) => self.peers.pin().get(peer).cloned(),
             Who::PeerHostNet(net) => return self.networks.get(*net).map(|ban| Ban::clone(&ban)),
             Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
@@ -172,6 +199,9 @@ impl BanList {
         let before = match ban.who {
             Who::ClientId(id) => self.client_ids.pin().insert(id, ban.terms).cloned(),
             Who::Username(name) => self.usernames.pin().insert(name, ban.terms).cloned(),
+            Who::CertCn(cn) => self.cert_cns.pin().insert(cn, ban.terms).cloned(),
+            Who::CertSha256(digest) => self.cert_digests.pin().insert(digest, ban.terms).cloned(),
+            Who::TlsJa4(ja4) => self.fingerprints.pin().insert(ja4, ban.terms).cloned(),
             Who::PeerHost(peer) => self.peers.pin().insert(peer, ban.terms).cloned(),
             Who::PeerHostNet(net) => self.networks.insert(net, Arc::new(ban)).map(|ban| ban.terms.clone()),
             Who::ClientIdRe(ref pattern) | Who::UsernameRe(ref pattern) | Who::PeerHostRe(ref pattern) => {
@@ -201,6 +231,9 @@ impl BanList {
         let ban = match who {
             Who::ClientId(id) => named(self.client_ids.pin().remove(id)),
             Who::Username(name) => named(self.usernames.pin().remove(name)),
+            Who::CertCn(cn) => named(self.cert_cns.pin().remove(cn)),
+            Who::CertSha256(digest) => named(self.cert_digests.pin().remove(digest)),
+            Who::TlsJa4(ja4) => named(self.fingerprints.pin().remove(ja4)),
             Who::PeerHost(peer) => named(self.peers.pin().remove(peer)),
             Who::PeerHostNet(net) => self.networks.remove(*net).map(|ban| Ban::clone(&ban)),
             Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
@@ -222,6 +255,9 @@ impl BanList {
         match kind {
             As::ClientId => self.client_ids.len(),
             As::Username => self.usernames.len(),
+            As::CertCn => self.cert_cns.len(),
+            As::CertSha256 => self.cert_digests.len(),
+            As::TlsJa4 => self.fingerprints.len(),
             As::PeerHost => self.peers.len(),
             As::PeerHostNet => self.networks.len(),
             As::ClientIdRe | As::UsernameRe | As::PeerHostRe => {
@@ -277,7 +313,13 @@ impl BanList {
             As::ClientIdRe => Some(&self.client_id_patterns),
             As::UsernameRe => Some(&self.username_patterns),
             As::PeerHostRe => Some(&self.peer_patterns),
-            As::ClientId | As::Username | As::PeerHost | As::PeerHostNet => None,
+            As::ClientId
+            | As::Username
+            | As::CertCn
+            | As::CertSha256
+            | As::TlsJa4
+            | As::PeerHost
+            | As::PeerHostNet => None,
         }
     }
 

@@ -8,13 +8,37 @@ pub struct Client<'a> {
     peer: IpAddr,
     client_id: Option<&'a str>,
     username: Option<&'a str>,
+    tls: TlsIdentity<'a>,
+}
+
+/// What a client's TLS says of it. Nothing where it speaks none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TlsIdentity<'a> {
+    /// The common name of its certificate.
+    pub cert_cn: Option<&'a str>,
+    /// The SHA-256 of its certificate, in lower-case hexadecimal.
+    pub cert_sha256: Option<&'a str>,
+    /// The JA4 fingerprint of its ClientHello.
+    pub ja4: Option<&'a str>,
 }
 
 impl<'a> Client<'a> {
     /// A client at this address with this CONNECT. An IPv4 address inside IPv6 (`::ffff:10.0.0.1`) is that IPv4
     /// address; an empty client identifier is none, since the broker will choose one.
     pub fn new(peer: IpAddr, client_id: &'a str, username: Option<&'a str>) -> Client<'a> {
-        Client { peer: peer.to_canonical(), client_id: Some(client_id).filter(|id| !id.is_empty()), username }
+        let client_id = Some(client_id).filter(|id| !id.is_empty());
+        Client { peer: peer.to_canonical(), client_id, username, tls: TlsIdentity::default() }
+    }
+
+    /// The same client, which speaks TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: TlsIdentity<'a>) -> Client<'a> {
+        Client { tls, ..self }
+    }
+
+    /// What its TLS says of it.
+    pub fn tls(&self) -> TlsIdentity<'a> {
+        self.tls
     }
 
     /// The address that it comes from, in canonical form.

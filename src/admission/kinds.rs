@@ -4,7 +4,7 @@ use super::who::As;
 
 /// A set of kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kinds(u8);
+pub struct Kinds(u16);
 
 impl Kinds {
     /// True when this kind is one of them.
@@ -18,12 +18,12 @@ impl Kinds {
     }
 
     /// The set as a number, for those who keep it in an atomic.
-    pub const fn to_bits(self) -> u8 {
+    pub const fn to_bits(self) -> u16 {
         self.0
     }
 
     /// The set that was such a number.
-    pub const fn from_bits(bits: u8) -> Kinds {
+    pub const fn from_bits(bits: u16) -> Kinds {
         Kinds(bits)
     }
 }
@@ -34,9 +34,9 @@ impl FromIterator<As> for Kinds {
     }
 }
 
-/// There are seven kinds.
-fn bit(kind: As) -> u8 {
-    1 << (kind as u8)
+/// There are ten kinds.
+fn bit(kind: As) -> u16 {
+    1 << (kind as u16)
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! address, by network, or by a pattern on any of the three. An exemption has the same form and wins over every ban.
 //! [`Admission`] holds both lists and answers, for one client and one moment, whether it may enter.
 //!
-//! Order of evaluation, as EMQX and TBMQ have it: client identifier, user name, address; then networks, the longest
+//! Order of evaluation, as EMQX and TBMQ have it: client identifier, user name (then what TLS says of the client: common
+//! name and digest of its certificate, fingerprint), address; then networks, the longest
 //! prefix first; then patterns on client identifier, user name and address. The first ban that holds is the verdict.
 
 mod ban;
@@ -21,7 +22,7 @@ mod who;
 
 pub use ban::{Ban, Status, Terms, Until, UntilError};
 pub use ban_list::{BanList, Statuses};
-pub use client::Client;
+pub use client::{Client, TlsIdentity};
 pub use duration::parse_duration;
 pub use kinds::Kinds;
 pub use networks::{NetworkMap, canonical};
@@ -91,7 +92,15 @@ impl Admission {
     /// while exemptions by client identifier or user name might still save it.
     pub fn check_peer(&self, peer: IpAddr, now: Timestamp) -> Option<Ban> {
         let ban = self.bans.check_peer(peer, now)?;
-        let by_name = [As::ClientId, As::Username, As::ClientIdRe, As::UsernameRe];
+        let by_name = [
+            As::ClientId,
+            As::Username,
+            As::CertCn,
+            As::CertSha256,
+            As::TlsJa4,
+            As::ClientIdRe,
+            As::UsernameRe,
+        ];
         let may_be_saved = by_name.into_iter().any(|kind| self.exemptions.count(kind) > 0);
         let nobody = Client::new(peer, "", None);
         (!may_be_saved && self.exemptions.check(&nobody, now).is_none()).then_some(ban)

@@ -28,6 +28,14 @@ fn list(bans: impl IntoIterator<Item = Ban>) -> BanList {
     list
 }
 
+const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const JA4: &str = "t13d1516h2_8daaf6152771_e5627efa2ab1";
+
+/// The same client with a certificate.
+fn secured(client: Client<'_>) -> Client<'_> {
+    client.with_tls(TlsIdentity { cert_cn: Some("dev"), cert_sha256: Some(DIGEST), ja4: Some(JA4) })
+}
+
 fn refused_by(list: &BanList, client: &Client<'_>) -> Option<As> {
     list.check(client, NOW).map(|ban| ban.who.kind())
 }
@@ -38,6 +46,9 @@ fn each_kind_refuses_whom_it_names_and_nobody_else() {
     for (kind, who, named) in [
         (As::ClientId, "c", client("192.0.2.1", "c", None)),
         (As::Username, "u", client("192.0.2.1", "x", Some("u"))),
+        (As::CertCn, "dev", secured(client("192.0.2.1", "x", None))),
+        (As::CertSha256, DIGEST, secured(client("192.0.2.1", "x", None))),
+        (As::TlsJa4, JA4, secured(client("192.0.2.1", "x", None))),
         (As::PeerHost, "10.0.0.1", client("::ffff:10.0.0.1", "x", None)),
         (As::PeerHostNet, "10.0.0.0/8", client("10.9.8.7", "x", None)),
         (As::PeerHostNet, "2001:db8::/32", client("2001:db8:1::1", "x", None)),
@@ -54,7 +65,7 @@ fn each_kind_refuses_whom_it_names_and_nobody_else() {
 
 #[test]
 fn the_order_of_evaluation_is_that_of_emqx_and_tbmq() {
-    let who = client("10.0.0.1", "c", Some("u"));
+    let who = secured(client("10.0.0.1", "c", Some("u")));
     let list = BanList::default();
     for (kind, text) in [
         (As::PeerHostRe, "^10"),
@@ -62,6 +73,9 @@ fn the_order_of_evaluation_is_that_of_emqx_and_tbmq() {
         (As::ClientIdRe, "c"),
         (As::PeerHostNet, "10.0.0.0/8"),
         (As::PeerHost, "10.0.0.1"),
+        (As::TlsJa4, JA4),
+        (As::CertSha256, DIGEST),
+        (As::CertCn, "dev"),
         (As::Username, "u"),
         (As::ClientId, "c"),
     ] {
@@ -72,7 +86,7 @@ fn the_order_of_evaluation_is_that_of_emqx_and_tbmq() {
     assert_eq!(hits, As::ALL);
     list.insert(ban(As::ClientId, "c", None, Until::Moment(NOW))).expect("room");
     assert_eq!(refused_by(&list, &who), Some(As::Username), "an expired ban stands in nobody's way");
-    assert_eq!(list.hits(&who).len(), 7, "but is told");
+    assert_eq!(list.hits(&who).len(), As::ALL.len(), "but is told");
 }
 
 #[test]
@@ -207,6 +221,9 @@ impl Rule {
         match &self.ban.who {
             Who::ClientId(id) => client.client_id() == Some(id),
             Who::Username(name) => client.username() == Some(name),
+            Who::CertCn(cn) => client.tls().cert_cn == Some(cn),
+            Who::CertSha256(digest) => client.tls().cert_sha256 == Some(digest),
+            Who::TlsJa4(ja4) => client.tls().ja4 == Some(ja4),
             Who::PeerHost(peer) => client.peer() == *peer,
             Who::PeerHostNet(net) => net.contains(&client.peer()),
             Who::ClientIdRe(_) => client.client_id().is_some_and(matches),

@@ -16,6 +16,12 @@ pub enum As {
     ClientId,
     /// A user name, byte for byte.
     Username,
+    /// The common name of the client's certificate, byte for byte.
+    CertCn,
+    /// The SHA-256 of the client's certificate.
+    CertSha256,
+    /// The JA4 fingerprint of the client's TLS.
+    TlsJa4,
     /// The address that the client comes from.
     PeerHost,
     /// A network that the client's address is in.
@@ -30,9 +36,12 @@ pub enum As {
 
 impl As {
     /// Every kind, in the order of evaluation.
-    pub const ALL: [As; 7] = [
+    pub const ALL: [As; 10] = [
         As::ClientId,
         As::Username,
+        As::CertCn,
+        As::CertSha256,
+        As::TlsJa4,
         As::PeerHost,
         As::PeerHostNet,
         As::ClientIdRe,
@@ -45,6 +54,9 @@ impl As {
         match self {
             As::ClientId => "clientid",
             As::Username => "username",
+            As::CertCn => "cert_cn",
+            As::CertSha256 => "cert_sha256",
+            As::TlsJa4 => "tls_ja4",
             As::PeerHost => "peerhost",
             As::PeerHostNet => "peerhost_net",
             As::ClientIdRe => "clientid_re",
@@ -68,7 +80,7 @@ impl fmt::Display for As {
 /// A kind that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is not a kind of ban; expected one of clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re"
+    "is not a kind of ban; expected one of clientid, username, cert_cn, cert_sha256, tls_ja4, peerhost, peerhost_net, clientid_re, username_re, peerhost_re"
 )]
 pub struct UnknownAs;
 
@@ -91,6 +103,12 @@ pub enum Who {
     ClientId(CompactString),
     /// A user name.
     Username(CompactString),
+    /// The common name of a certificate.
+    CertCn(CompactString),
+    /// The SHA-256 of a certificate: 64 digits of hexadecimal, in lower case.
+    CertSha256(CompactString),
+    /// A JA4 fingerprint: `t13d1516h2_8daaf6152771_e5627efa2ab1`.
+    TlsJa4(CompactString),
     /// An address in its canonical form: `::ffff:10.0.0.1` is `10.0.0.1`.
     PeerHost(IpAddr),
     /// A network in its canonical form: `192.168.0.77/24` is `192.168.0.0/24`.
@@ -118,6 +136,12 @@ pub enum WhoError {
     /// It holds U+0000, which no client can send.
     #[error("holds U+0000, which no client can send")]
     Nul,
+    /// It is no SHA-256.
+    #[error("is no SHA-256; expected 64 digits of hexadecimal, with or without colons")]
+    NoSha256,
+    /// It is no JA4 fingerprint.
+    #[error("is no JA4 fingerprint; expected e.g. \"t13d1516h2_8daaf6152771_e5627efa2ab1\"")]
+    NoJa4,
     /// It is no IP address.
     #[error("is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"")]
     NoAddress,
@@ -149,6 +173,9 @@ impl Who {
         match kind {
             As::ClientId => identifier(who).map(Who::ClientId),
             As::Username => identifier(who).map(Who::Username),
+            As::CertCn => identifier(who).map(Who::CertCn),
+            As::CertSha256 => sha256(who).map(Who::CertSha256),
+            As::TlsJa4 => ja4(who).map(Who::TlsJa4),
             As::PeerHost => who
                 .parse()
                 .map(|addr: IpAddr| Who::PeerHost(addr.to_canonical()))
@@ -165,6 +192,9 @@ impl Who {
         match self {
             Who::ClientId(_) => As::ClientId,
             Who::Username(_) => As::Username,
+            Who::CertCn(_) => As::CertCn,
+            Who::CertSha256(_) => As::CertSha256,
+            Who::TlsJa4(_) => As::TlsJa4,
             Who::PeerHost(_) => As::PeerHost,
             Who::PeerHostNet(_) => As::PeerHostNet,
             Who::ClientIdRe(_) => As::ClientIdRe,
@@ -177,7 +207,13 @@ impl Who {
     pub fn pattern(&self) -> Option<&Pattern> {
         match self {
             Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => Some(pattern),
-            Who::ClientId(_) | Who::Username(_) | Who::PeerHost(_) | Who::PeerHostNet(_) => None,
+            Who::ClientId(_)
+            | Who::Username(_)
+            | Who::CertCn(_)
+            | Who::CertSha256(_)
+            | Who::TlsJa4(_)
+            | Who::PeerHost(_)
+            | Who::PeerHostNet(_) => None,
         }
     }
 
@@ -196,6 +232,27 @@ fn identifier(text: &str) -> Result<CompactString, WhoError> {
     }
 }
 
+/// Reads a digest, as openssl writes it, too: in upper case, with colons.
+fn sha256(text: &str) -> Result<CompactString, WhoError> {
+    let digits: CompactString =
+        text.chars().filter(|digit| *digit != ':').map(|digit| digit.to_ascii_lowercase()).collect();
+    let is_plain = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_plain.then_some(digits).ok_or(WhoError::NoSha256)
+}
+
+/// Reads a fingerprint: ten characters that can be read, and two hashes of twelve digits.
+fn ja4(text: &str) -> Result<CompactString, WhoError> {
+    let is_hash =
+        |part: &str| part.len() == 12 && part.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    let is_read = |part: &str| part.len() == 10 && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match text.split('_').collect::<Vec<_>>()[..] {
+        [read, ciphers, extensions] if is_read(read) && is_hash(ciphers) && is_hash(extensions) => {
+            Ok(text.into())
+        }
+        _ => Err(WhoError::NoJa4),
+    }
+}
+
 /// Reads a network; an address alone is the network of itself, as EMQX has it.
 fn network(text: &str) -> Result<IpNet, WhoError> {
     let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
@@ -205,7 +262,11 @@ fn network(text: &str) -> Result<IpNet, WhoError> {
 impl PartialEq for Who {
     fn eq(&self, other: &Who) -> bool {
         match (self, other) {
-            (Who::ClientId(a), Who::ClientId(b)) | (Who::Username(a), Who::Username(b)) => a == b,
+            (Who::ClientId(a), Who::ClientId(b))
+            | (Who::Username(a), Who::Username(b))
+            | (Who::CertCn(a), Who::CertCn(b))
+            | (Who::CertSha256(a), Who::CertSha256(b))
+            | (Who::TlsJa4(a), Who::TlsJa4(b)) => a == b,
             (Who::PeerHost(a), Who::PeerHost(b)) => a == b,
             (Who::PeerHostNet(a), Who::PeerHostNet(b)) => a == b,
             _ => {
@@ -222,7 +283,11 @@ impl Hash for Who {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.kind().hash(state);
         match self {
-            Who::ClientId(name) | Who::Username(name) => name.hash(state),
+            Who::ClientId(name)
+            | Who::Username(name)
+            | Who::CertCn(name)
+            | Who::CertSha256(name)
+            | Who::TlsJa4(name) => name.hash(state),
             Who::PeerHost(addr) => addr.hash(state),
             Who::PeerHostNet(net) => net.hash(state),
             Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
@@ -236,7 +301,11 @@ impl Hash for Who {
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Who::ClientId(name) | Who::Username(name) => f.write_str(name),
+            Who::ClientId(name)
+            | Who::Username(name)
+            | Who::CertCn(name)
+            | Who::CertSha256(name)
+            | Who::TlsJa4(name) => f.write_str(name),
             Who::PeerHost(addr) => addr.fmt(f),
             Who::PeerHostNet(net) => net.fmt(f),
             Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
@@ -298,6 +367,32 @@ mod tests {
         assert!(who(As::Username, &"x".repeat(65_535)).is_ok());
         for text in ["", "localhost", "1.2.3", "1.2.3.4/32", "1.2.3.4:80", "::1%lo"] {
             assert_eq!(who(As::PeerHost, text), Err(WhoError::NoAddress), "{text}");
+        }
+    }
+
+    #[test]
+    fn certificates_and_fingerprints_have_one_form() {
+        let digest = "0123456789abcdef".repeat(4);
+        let colons = digest
+            .to_uppercase()
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| String::from_utf8_lossy(pair).into_owned())
+            .collect::<Vec<_>>()
+            .join(":");
+        assert_eq!(who(As::CertSha256, &colons), who(As::CertSha256, &digest));
+        for bad in ["", "0123", &digest[1..], &format!("{digest}0"), &digest.replace('f', "g")] {
+            assert_eq!(who(As::CertSha256, bad), Err(WhoError::NoSha256), "{bad}");
+        }
+        assert!(who(As::TlsJa4, "t13d1516h2_8daaf6152771_e5627efa2ab1").is_ok());
+        for bad in [
+            "",
+            "t13d1516h2",
+            "t13d1516h2_8daaf6152771",
+            "t13d1516h2_8DAAF6152771_e5627efa2ab1",
+            "t13d1516h2_8daaf6152771_e5627efa2ab1_x",
+        ] {
+            assert_eq!(who(As::TlsJa4, bad), Err(WhoError::NoJa4), "{bad}");
         }
     }
 

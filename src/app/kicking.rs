@@ -1,6 +1,6 @@
 //! Ends the sessions of those whom a ban names that has come in force, where `[banned] kick` has its kind.
 //!
-//! Names and addresses are looked up. For networks and patterns all sessions are asked about, in pieces, by a thread that
+//! Names and addresses are looked up. For certificates, fingerprints, networks and patterns all sessions are asked about, in pieces, by a thread that
 //! may block: neither whoever made the ban nor the connections wait for that.
 
 use crate::admission::{As, Kinds, Who};
@@ -80,7 +80,13 @@ fn sessions_of(sessions: &Sessions, who: &Who) -> Vec<Arc<Live>> {
         Who::ClientId(client_id) => sessions.of_client_id(client_id).collect(),
         Who::Username(username) => sessions.of_username(username).collect(),
         Who::PeerHost(peer) => sessions.of_peer(*peer).collect(),
-        Who::PeerHostNet(_) | Who::ClientIdRe(_) | Who::UsernameRe(_) | Who::PeerHostRe(_) => Vec::new(),
+        Who::CertCn(_)
+        | Who::CertSha256(_)
+        | Who::TlsJa4(_)
+        | Who::PeerHostNet(_)
+        | Who::ClientIdRe(_)
+        | Who::UsernameRe(_)
+        | Who::PeerHostRe(_) => Vec::new(),
     }
 }
 

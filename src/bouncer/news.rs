@@ -2,14 +2,14 @@
 
 use super::Bouncer;
 use crate::admission::{Ban, Client, Kinds, List, Verdict, Who};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Carries the names of bans to one follower, who is told only of the kinds that it wants.
 #[derive(Debug)]
 pub(super) struct News {
-    wanted: AtomicU8,
+    wanted: AtomicU16,
     sender: Sender<Who>,
     receiver: Mutex<Option<Receiver<Who>>>,
     missed: AtomicBool,
@@ -22,7 +22,7 @@ impl Default for News {
     fn default() -> News {
         let (sender, receiver) = channel(WAITING);
         News {
-            wanted: AtomicU8::new(0),
+            wanted: AtomicU16::new(0),
             sender,
             receiver: Mutex::new(Some(receiver)),
             missed: AtomicBool::new(false),

@@ -41,9 +41,15 @@ pub(super) struct Explain {
     /// The server that it asks for in TLS, for routes.
     #[arg(long, value_name = "HOST")]
     sni: Option<String>,
-    /// The common name of its certificate, for routes.
+    /// The common name of its certificate.
     #[arg(long, value_name = "NAME")]
     cert_cn: Option<String>,
+    /// The SHA-256 of its certificate, with or without colons.
+    #[arg(long, value_name = "DIGEST")]
+    cert_sha256: Option<String>,
+    /// The JA4 fingerprint of its TLS.
+    #[arg(long, value_name = "JA4")]
+    ja4: Option<String>,
     /// One JSON object, as `GET /api/v5/explain` answers it.
     #[arg(long)]
     json: bool,
@@ -59,6 +65,8 @@ impl Explain {
             listener: self.listener,
             sni: self.sni,
             cert_cn: self.cert_cn,
+            cert_sha256: self.cert_sha256.map(|digest| digest.replace(':', "").to_ascii_lowercase()),
+            ja4: self.ja4,
         };
         let explained = match self.site.elsewhere()? {
             Some(caller) => runtime()?.block_on(caller.explain(&asked))?,

@@ -102,7 +102,7 @@ struct Clear {
 
 #[derive(Debug, Args)]
 struct Name {
-    /// clientid, username, peerhost, peerhost_net, clientid_re, username_re or peerhost_re.
+    /// clientid, username, cert_cn, cert_sha256, tls_ja4, peerhost, peerhost_net, clientid_re, username_re or peerhost_re.
     #[arg(value_name = "AS")]
     kind: As,
     /// Whom: byte for byte, an address, a network, or a regular expression. Quote it for your shell, and put "--"

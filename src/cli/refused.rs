@@ -71,7 +71,7 @@ struct Listing {
     /// Why: banned, malformed, not_authorized, ...
     #[arg(long)]
     reason: Option<String>,
-    /// The kind of the ban: clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re.
+    /// The kind of the ban: clientid, username, cert_cn, cert_sha256, tls_ja4, peerhost, peerhost_net, clientid_re, username_re, peerhost_re.
     #[arg(long = "as", value_name = "AS")]
     kind: Option<String>,
     /// The listener.

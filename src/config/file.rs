@@ -436,8 +436,7 @@ fn read_log(section: Section<'_, '_>) -> Option<(LogSettings, Option<Duration>)>
     Some((LogSettings { level: level?, format: format?, max_connection_lines }, stats_interval?.on()))
 }
 
-const KINDS: &str =
-    "one of clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re";
+const KINDS: &str = "one of clientid, username, cert_cn, cert_sha256, tls_ja4, peerhost, peerhost_net, clientid_re, username_re, peerhost_re";
 const PATTERN_KINDS: &str = "clientid_re, username_re and peerhost_re";
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);

@@ -29,8 +29,12 @@ pub(super) fn write(to: &mut Vec<u8>, ban: &Ban) -> Result<(), &'static str> {
 
 /// Whether EMQX has bans of this kind.
 pub(super) fn is_known(who: &Who) -> Result<(), &'static str> {
-    if who.kind() == As::PeerHostRe {
-        return Err("EMQX has no patterns for addresses");
+    match who.kind() {
+        As::PeerHostRe => return Err("EMQX has no patterns for addresses"),
+        As::CertCn | As::CertSha256 | As::TlsJa4 => {
+            return Err("EMQX does not ban by certificate or fingerprint");
+        }
+        _ => {}
     }
     match who.matching() {
         Some(Match::Full) => Err("EMQX's patterns match any part of a name, not the whole"),
@@ -77,7 +81,11 @@ pub(super) fn write_row(to: &mut Vec<u8>, row: &impl Serialize) -> Result<(), &'
 /// Whom a ban names, as text.
 pub(super) fn name(who: &Who) -> Cow<'_, str> {
     match who {
-        Who::ClientId(name) | Who::Username(name) => Cow::Borrowed(name),
+        Who::ClientId(name)
+        | Who::Username(name)
+        | Who::CertCn(name)
+        | Who::CertSha256(name)
+        | Who::TlsJa4(name) => Cow::Borrowed(name),
         Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {
             Cow::Borrowed(pattern.source())
         }

@@ -87,6 +87,9 @@ pub(super) fn write(to: &mut Vec<u8>, ban: &Ban) -> Result<(), &'static str> {
     match &ban.who {
         Who::ClientId(name) => can_stand(name)?,
         Who::PeerHost(_) | Who::PeerHostNet(_) => {}
+        Who::CertCn(_) | Who::CertSha256(_) | Who::TlsJa4(_) => {
+            return Err("a plain list would take a certificate or fingerprint for a client identifier");
+        }
         Who::Username(_) => return Err("a plain list would take a user name for a client identifier"),
         Who::ClientIdRe(_) | Who::UsernameRe(_) | Who::PeerHostRe(_) => {
             return Err("a plain list would take a pattern for a client identifier");

@@ -110,6 +110,9 @@ pub(super) fn write(to: &mut Vec<u8>, ban: &Ban) -> Result<(), &'static str> {
         Who::ClientId(_) => ("CLIENT_ID", Value::ClientId(name(&ban.who)), None),
         Who::Username(_) => ("USERNAME", Value::Username(name(&ban.who)), None),
         Who::PeerHost(peer) => ("IP_ADDRESS", Value::IpAddress(java_text(*peer)), None),
+        Who::CertCn(_) | Who::CertSha256(_) | Who::TlsJa4(_) => {
+            return Err("TBMQ does not ban by certificate or fingerprint");
+        }
         Who::PeerHostNet(_) => return Err("TBMQ has no networks"),
         Who::ClientIdRe(_) => ("REGEX", Value::Pattern(name(&ban.who)), Some("BY_CLIENT_ID")),
         Who::UsernameRe(_) => ("REGEX", Value::Pattern(name(&ban.who)), Some("BY_USERNAME")),

@@ -244,8 +244,8 @@ impl Connection<'_> {
     }
 
     /// The client as bans name it.
-    pub(super) fn client<'n>(&self, name: &'n Name) -> Client<'n> {
-        Client::new(self.peer.ip(), &name.client_id, name.username.as_deref())
+    pub(super) fn client<'n>(&'n self, name: &'n Name) -> Client<'n> {
+        Client::new(self.peer.ip(), &name.client_id, name.username.as_deref()).with_tls(self.tls_identity())
     }
 
     /// The client as routes look at it.

@@ -4,6 +4,7 @@ use super::PeerCertAs;
 use super::connection::{Connection, Name};
 use super::gate::NoConnect;
 use super::witness::Manners;
+use crate::admission::TlsIdentity;
 use crate::metrics::Outcome;
 use crate::net::linger;
 use crate::net::stream::Stream;
@@ -65,6 +66,16 @@ impl Connection<'_> {
         };
         let (alpn, authority) = (facts.alpn.as_deref().map(str::as_bytes), facts.server_name.as_deref());
         Some(Tlvs { alpn, authority, tls: Some(tls) })
+    }
+
+    /// What TLS says of the client, with us or with the load balancer, as bans name it.
+    pub(super) fn tls_identity(&self) -> TlsIdentity<'_> {
+        let (facts, told) = (self.tls.as_deref(), self.tlvs().tls.filter(Tls::is_verified));
+        TlsIdentity {
+            cert_cn: told.and_then(|tls| tls.common_name),
+            cert_sha256: facts.and_then(|facts| Some(facts.cert.as_ref()?.sha256.as_str())),
+            ja4: facts.map(|facts| facts.ja4.as_str()),
+        }
     }
 
     /// True when the client speaks TLS, with us or with the load balancer.

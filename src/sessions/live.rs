@@ -1,6 +1,6 @@
 //! One session that lives.
 
-use crate::admission::{Client, Timestamp};
+use crate::admission::{Client, Timestamp, TlsIdentity};
 use crate::net::kick::Kick;
 use crate::net::tls::TlsFacts;
 use crate::wire::mqtt::Version;
@@ -135,7 +135,14 @@ impl Live {
 
     /// The client as bans name it.
     pub fn client(&self) -> Client<'_> {
-        Client::new(self.peer, self.client_id(), self.username())
+        let client = Client::new(self.peer, self.client_id(), self.username());
+        let Some(tls) = &self.tls else { return client };
+        let cert = tls.cert.as_ref();
+        client.with_tls(TlsIdentity {
+            cert_cn: cert.and_then(|cert| cert.cn.as_deref()),
+            cert_sha256: cert.map(|cert| cert.sha256.as_str()),
+            ja4: Some(tls.ja4.as_str()),
+        })
     }
 
     /// The listener that it came through.

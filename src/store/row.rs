@@ -105,7 +105,11 @@ pub(super) fn matching(row: &Row<'_>, index: usize) -> Result<Option<Match>, Str
 /// The column `who`: the name's one textual form.
 pub(super) fn key(who: &Who) -> Cow<'_, str> {
     match who {
-        Who::ClientId(name) | Who::Username(name) => Cow::Borrowed(name),
+        Who::ClientId(name)
+        | Who::Username(name)
+        | Who::CertCn(name)
+        | Who::CertSha256(name)
+        | Who::TlsJa4(name) => Cow::Borrowed(name),
         Who::PeerHost(addr) => Cow::Owned(addr.to_string()),
         Who::PeerHostNet(net) => Cow::Owned(net.to_string()),
         Who::ClientIdRe(pattern) | Who::UsernameRe(pattern) | Who::PeerHostRe(pattern) => {

@@ -382,6 +382,46 @@ async fn a_certificate_names_its_client() {
 }
 
 #[tokio::test]
+async fn bans_of_certificates_and_fingerprints_refuse_and_kick() {
+    let (pki, broker) = (pki(), Broker::start().await);
+    pki.client("dev-7", 7, |_| {});
+    let kick = "[banned]\nkick = [\"cert_cn\", \"cert_sha256\", \"tls_ja4\"]";
+    for kind in [As::CertCn, As::CertSha256, As::TlsJa4] {
+        let proxy = Proxy::start(&config(broker.addr, &mutual(&pki, "optional"), kick));
+        let mut client = pki.dialler_as("dev-7").dial(proxy.addr()).await.expect("believed");
+        enter(&mut client, &broker, &connect_v311("dev")).await;
+        let facts = {
+            let live = proxy.app.sessions().of_client_id("dev").next().expect("inside");
+            live.tls().expect("TLS").clone()
+        };
+        let cert = facts.cert.expect("shown");
+        let who = match kind {
+            As::CertCn => "dev-7".to_owned(),
+            As::CertSha256 => cert.sha256.to_string(),
+            _ => facts.ja4.to_string(),
+        };
+        assert_eq!((facts.version, facts.alpn.as_deref()), ("1.3", Some("mqtt")));
+        assert_eq!(
+            (cert.cn.as_deref(), &cert.dn[..], &cert.serial[..]),
+            (Some("dev-7"), "CN=dev-7,O=Example", "07")
+        );
+        proxy.ban(kind, &who);
+        assert_eq!(client.rest().await, b"", "{kind}: kicked");
+        let mut again = pki.dialler_as("dev-7").dial(proxy.addr()).await.expect("believed");
+        again.send(&connect_v311("other")).await;
+        assert_eq!(again.rest().await, b"\x20\x02\x00\x05", "{kind}: refused");
+        // Without a certificate only the fingerprint is left.
+        let mut nobody = pki.dialler().dial(proxy.addr()).await.expect("let in");
+        if kind == As::TlsJa4 {
+            nobody.send(&connect_v311("other")).await;
+            assert_eq!(nobody.rest().await, b"\x20\x02\x00\x05");
+        } else {
+            enter(&mut nobody, &broker, &connect_v311("other")).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_changed_certificate_is_shown_and_sessions_go_on() {
     let (pki, broker) = (pki(), Broker::start().await);
     let text = config(broker.addr, &pki.listener(""), "");

@@ -86,7 +86,7 @@ fn offences_come_back_as_they_were() {
     store.close();
     let (_store, bouncer, loaded) = home.open();
     assert_eq!(loaded.offences, offences.clone().map(without_evidence));
-    assert_eq!(As::ALL.map(|kind| bouncer.count(List::Bans, kind)), [0; 7], "they ban nobody");
+    assert_eq!(As::ALL.map(|kind| bouncer.count(List::Bans, kind)), [0; As::ALL.len()], "they ban nobody");
     for offence in offences {
         assert_eq!(home.reader().offence(&offence.who).expect("readable"), Some(offence));
     }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 /// Whom a ban names.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(in crate::admin) struct Named {
-    /// `clientid`, `username`, `peerhost`, `clientid_re`, `username_re`, `peerhost_net` or `peerhost_re`.
+    /// `clientid`, `username`, `cert_cn`, `cert_sha256`, `tls_ja4`, `peerhost`, `clientid_re`, `username_re`, `peerhost_net` or `peerhost_re`.
     pub(in crate::admin) r#as: String,
     /// The name, address, network or pattern.
     pub(in crate::admin) who: String,

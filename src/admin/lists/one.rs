@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserialize, ToSchema)]
 #[expect(dead_code, reason = "it describes what `Partial` reads")]
 pub(super) struct NewBan {
-    /// `clientid`, `username`, `peerhost`, `clientid_re`, `username_re`, `peerhost_net` or `peerhost_re`.
+    /// `clientid`, `username`, `cert_cn`, `cert_sha256`, `tls_ja4`, `peerhost`, `clientid_re`, `username_re`, `peerhost_net` or `peerhost_re`.
     r#as: String,
     /// The name, address, network or pattern.
     who: String,

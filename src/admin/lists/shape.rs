@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 /// A ban or an exemption. In EMQX's form the first six fields, and `match` where it is `full`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Shape {
-    /// `clientid`, `username`, `peerhost`, `peerhost_net`, `clientid_re`, `username_re` or `peerhost_re`.
+    /// `clientid`, `username`, `cert_cn`, `cert_sha256`, `tls_ja4`, `peerhost`, `peerhost_net`, `clientid_re`, `username_re` or `peerhost_re`.
     r#as: &'static str,
     /// The name, address, network or pattern, in its canonical form.
     who: String,

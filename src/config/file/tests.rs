@@ -67,7 +67,7 @@ level = "loud"
         "test.toml:11: upstream.servers: \"127.0.0.1\" is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"",
         "test.toml:11: upstream.servers: 7 is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"",
         "test.toml:12: upstream.connect_timeout: \"0s\" is too short; expected at least \"1ms\"",
-        "test.toml:14: ban[0].as: \"ip\" is not a kind of ban; expected one of clientid, username, peerhost, peerhost_net, clientid_re, username_re, peerhost_re",
+        "test.toml:14: ban[0].as: \"ip\" is not a kind of ban; expected one of clientid, username, cert_cn, cert_sha256, tls_ja4, peerhost, peerhost_net, clientid_re, username_re, peerhost_re",
         "test.toml:18: ban[1].who: \"localhost\" is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"",
         "test.toml:19: ban[1].until: \"tomorrow\" is not an end; expected \"infinity\", RFC 3339, e.g. \"2030-01-01T00:00:00+00:00\", or epoch seconds",
         "test.toml:21: log.level: \"loud\" is unknown; expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
