@@ -24,4 +24,5 @@ mod reload;
 mod rumqtt;
 mod strangers;
 mod suites;
+mod tls;
 mod upstreams;

@@ -36,6 +36,8 @@ pub enum Refused {
     NoProtocol(String),
     /// Its newest version is too old.
     NoVersion(&'static str),
+    /// It offers none of our cipher suites.
+    NoCipher,
     /// rustls found a reason.
     Tls(Error),
 }
@@ -51,6 +53,7 @@ impl Refused {
             Refused::UnknownName(_) => "unknown_name",
             Refused::NoProtocol(_) => "no_protocol",
             Refused::NoVersion(_) => "no_version",
+            Refused::NoCipher => "no_cipher",
             Refused::Tls(error) => match error {
                 // rustls says so where no certificate goes with what the client can check.
                 Error::PeerIncompatible(_) | Error::General(_) => "no_cipher",
@@ -95,6 +98,7 @@ impl fmt::Display for Refused {
             Refused::NoVersion(newest) => {
                 write!(f, "no common TLS version; the client speaks up to {newest}")
             }
+            Refused::NoCipher => f.write_str("no common cipher suite"),
             Refused::Tls(error) => tell(error, f),
         }
     }

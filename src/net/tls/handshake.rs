@@ -108,6 +108,10 @@ fn check(server: &TlsServer, hello: &Hello<'_>) -> Result<(), Refused> {
     if !is_known {
         return Err(Refused::NoVersion(tls::version_name(newest)));
     }
+    let suites = &server.config.crypto_provider().cipher_suites;
+    if !hello.ciphers().any(|offered| suites.iter().any(|own| u16::from(own.suite()) == offered)) {
+        return Err(Refused::NoCipher);
+    }
     let ours = &server.settings.alpn;
     let is_common = |name: &[u8]| ours.iter().any(|own| own.as_bytes() == name);
     // A client that offers nothing speaks what it always spoke. [RFC 7301, section 3.2]
@@ -132,6 +136,7 @@ fn alert(refused: &Refused) -> Option<u8> {
         Refused::NotHello(NotHello::OtherMessage(_)) => Some(10),
         // Whoever speaks no TLS reads no alerts.
         Refused::NotHello(NotHello::NotTls(_) | NotHello::Alert) | Refused::Tls(_) => None,
+        Refused::NoCipher => Some(40),
         Refused::NoVersion(_) => Some(70),
         Refused::UnknownName(_) => Some(112),
         Refused::NoProtocol(_) => Some(120),
