@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
 use crate::net::upstream::{self, Groups, UpstreamError};
-use crate::proxy::{Door, DoorSettings, Proxy, Routes, Upkeep};
+use crate::proxy::{Door, DoorSettings, Limits, Proxy, Routes, Upkeep};
 use crate::refused::Refused;
 use crate::sessions::Sessions;
 use crate::signal::{Signal, Signals};
@@ -105,6 +105,7 @@ impl App {
             bouncer: Bouncer::with_detection(clock, config.detection),
             routes: ArcSwap::from_pointee(routes(&config, None)?),
             answers: ArcSwap::from_pointee(config.answers),
+            limits: Limits::new(config.limits),
             refused: Refused::new(config.refused),
             sessions: Sessions::default(),
             metrics: Arc::new(Metrics::default()),
@@ -302,6 +303,7 @@ impl App {
             }
         }
         self.adjust_closed(&config.zones);
+        self.proxy.limits.adjust(config.limits);
         self.proxy.refused.adjust(config.refused);
         if let Some(kicking) = &self.kicking {
             kicking.adjust(config.kick);

@@ -4,14 +4,14 @@ use super::admin::{self, AdminConfig};
 use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
-use super::{proxy_protocol, route, tls, units, upstream};
+use super::{limits, proxy_protocol, route, tls, units, upstream};
 use crate::admission::detection::Settings;
 use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
 use crate::net::upstream::{DEFAULT, UpstreamSettings};
-use crate::proxy::{Answers, DoorSettings, OnBannedPeer, Rule, Rules};
+use crate::proxy::{Answers, DoorSettings, LimitSettings, OnBannedPeer, OnRateLimited, Rule, Rules};
 use crate::refused::RefusedSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::webhook::{Secret, Url, WebhookSettings};
@@ -46,6 +46,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, UpstreamSettings>,
     /// `[[route]]`, in the order of the file.
     pub routes: Vec<Rule>,
+    /// `[limits]`: how many may come.
+    pub limits: LimitSettings,
     /// `[banned]`: how banned clients are told.
     pub answers: Answers,
     /// `[banned] kick`: which kinds of bans end the sessions that they name.
@@ -187,8 +189,14 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
 
     let policies = detection::read(&root);
     let group_names = root.names_of("upstreams");
-    let zone_policies = policies.as_ref().map(|(_, zones)| zones);
-    let listeners = read_listeners(&root, zone_policies, &group_names, folder);
+    let limits = limits::read(root.section("limits"));
+    let known = Known {
+        zones: policies.as_ref().map(|(_, zones)| zones),
+        groups: &group_names,
+        limits: limits.as_ref(),
+        folder,
+    };
+    let listeners = read_listeners(&root, known);
     let upstream = upstream::read(root.section("upstream"), folder);
     let groups = root.section("upstreams");
     let upstreams = upstream::read_named(&groups, folder);
@@ -222,6 +230,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
         upstream: upstream?,
         upstreams: upstreams?,
         routes: routes?,
+        limits: limits?,
         answers: answers?,
         kick,
         refused: refused?,
@@ -240,19 +249,24 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     })
 }
 
-fn read_listeners(
-    root: &Section<'_, '_>,
-    zones: Option<&Zones>,
-    groups: &[String],
-    folder: &Path,
-) -> Option<Vec<ListenerConfig>> {
+/// What the rest of the file says that listeners refer to.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    zones: Option<&'k Zones>,
+    groups: &'k [String],
+    limits: Option<&'k LimitSettings>,
+    /// Where the file is.
+    folder: &'k Path,
+}
+
+fn read_listeners(root: &Section<'_, '_>, known: Known<'_>) -> Option<Vec<ListenerConfig>> {
     let sections = root.sections("listener");
     if sections.is_empty() {
         root.mistake("listener", "is missing; expected at least one [[listener]]");
     }
     let (mut names, mut binds) = (HashMap::new(), HashMap::new());
     let read = |(index, mut section): (usize, Section<'_, '_>)| {
-        let listener = read_listener(&mut section, zones, groups, folder);
+        let listener = read_listener(&mut section, known);
         if let Some(listener) = &listener {
             if let Some(other) = names.insert(Arc::clone(&listener.name), index) {
                 section.wrong("name", format!("is taken by listener[{other}]; expected a name of its own"));
@@ -269,12 +283,8 @@ fn read_listeners(
     all(sections.into_iter().enumerate().map(read))
 }
 
-fn read_listener(
-    section: &mut Section<'_, '_>,
-    zones: Option<&Zones>,
-    groups: &[String],
-    folder: &Path,
-) -> Option<ListenerConfig> {
+fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<ListenerConfig> {
+    let Known { zones, groups, limits, folder } = known;
     let name: Option<Name> = section.required("name", "a name, e.g. \"mqtt\"");
     if let Some(Name(name)) = &name {
         section.label(Some(format!("listener.{name}")));
@@ -292,6 +302,14 @@ fn read_listener(
         "on_banned_peer",
         "\"connack\"",
         &[("connack", OnBannedPeer::Connack), ("close", OnBannedPeer::Close), ("reset", OnBannedPeer::Reset)],
+    );
+    let label =
+        name.as_ref().filter(|_| section.has("limits")).map(|Name(name)| format!("listener.{name}.limits"));
+    let throttle = limits::read_own(section.section("limits"), label);
+    let on_rate_limited = section.choice(
+        "on_rate_limited",
+        "\"connack\"",
+        &[("connack", OnRateLimited::Connack), ("close", OnRateLimited::Close)],
     );
     let proxy_protocol = proxy_protocol::read(section);
     let connect_timeout = section.duration("connect_timeout", "\"10s\"", MILLISECOND);
@@ -312,6 +330,8 @@ fn read_listener(
             max_connect_size: usize::try_from(max_connect_size?).ok()?,
             max_connections: usize::try_from(max_connections?).ok()?,
             on_banned_peer: on_banned_peer?,
+            rates: LimitSettings { throttle: throttle?, ..*limits? },
+            on_rate_limited: on_rate_limited?,
             proxy_protocol: proxy_protocol?,
             limits: Limits { idle: idle?.0, half_close: half_close? },
             tcp: TcpOptions { keepalive: keepalive?.on() },

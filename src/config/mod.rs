@@ -10,6 +10,7 @@ mod diff;
 mod document;
 mod error;
 mod file;
+mod limits;
 mod proxy_protocol;
 mod route;
 mod tls;

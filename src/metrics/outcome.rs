@@ -35,11 +35,13 @@ pub enum Outcome {
     BadProxyHeader,
     /// It speaks no TLS, or none that we do, or one of the two does not believe the other.
     TlsFailed,
+    /// It is over a limit on how many may come.
+    RateLimited,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 15] = [
+    pub const ALL: [Outcome; 16] = [
         Outcome::Admitted,
         Outcome::Probe,
         Outcome::ClosedEarly,
@@ -55,6 +57,7 @@ impl Outcome {
         Outcome::UntrustedProxy,
         Outcome::BadProxyHeader,
         Outcome::TlsFailed,
+        Outcome::RateLimited,
     ];
 
     /// The outcome's name in logs and metrics.
@@ -75,6 +78,7 @@ impl Outcome {
             Outcome::UntrustedProxy => "untrusted_proxy",
             Outcome::BadProxyHeader => "bad_proxy_header",
             Outcome::TlsFailed => "tls_failed",
+            Outcome::RateLimited => "rate_limited",
         }
     }
 }

@@ -205,14 +205,14 @@ mod tests {
     #[tokio::test]
     async fn connections_without_a_whole_header_are_told_apart() {
         let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
-        let probe = read(&mut Builder::new().build(), PATIENCE).await;
-        assert!(matches!(probe, Err(NoHeader::Probe)));
-        let probe = read(&mut Builder::new().read_error(reset()).build(), PATIENCE).await;
-        assert!(matches!(probe, Err(NoHeader::Probe)));
+        let mut probe = Builder::new().build();
+        assert!(matches!(read(&mut probe, PATIENCE).await, Err(NoHeader::Probe)));
+        let mut reset_probe = Builder::new().read_error(reset()).build();
+        assert!(matches!(read(&mut reset_probe, PATIENCE).await, Err(NoHeader::Probe)));
         let half = read(&mut &b"PROXY TC"[..], PATIENCE).await;
         assert!(matches!(half, Err(NoHeader::ClosedEarly(8))));
-        let broke = read(&mut Builder::new().read(b"\r\n").read_error(reset()).build(), PATIENCE).await;
-        assert!(matches!(broke, Err(NoHeader::Broke(2, _))));
+        let mut reset_half = Builder::new().read(b"\r\n").read_error(reset()).build();
+        assert!(matches!(read(&mut reset_half, PATIENCE).await, Err(NoHeader::Broke(2, _))));
     }
 
     /// The script panics when more is read than it has.

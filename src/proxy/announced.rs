@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::gate::NoConnect;
 use super::witness::Untold;
 use crate::metrics::Outcome;
-use crate::net::proxy_header::{self, Announced, NoHeader};
+use crate::net::proxy_header::{self, NoHeader};
 use crate::net::stream::Stream;
 use crate::refused::Reason;
 use crate::wire::proxy_protocol::{Announcement, Origin, Tlvs};
@@ -151,10 +151,11 @@ impl Connection<'_> {
         self.announced.as_ref().is_some_and(|announced| announced.origin == Origin::Local)
     }
 
-    /// True while a load balancer has not said whom it speaks for, and where it cannot.
+    /// True where a load balancer has not said whom it speaks for, or says that it is itself: HAProxy's checks come with
+    /// the address that HAProxy calls from.
     pub(super) fn is_unnamed(&self) -> bool {
-        let names = |announced: &Announced| matches!(announced.origin, Origin::Client { .. });
-        self.announced.as_ref().is_some_and(|announced| !names(announced))
+        let is_itself = self.via.is_some_and(|via| via.ip() == self.peer.ip());
+        self.announced.is_some() && (self.via.is_none() || is_itself)
     }
 
     /// What is known of the client beside its address.

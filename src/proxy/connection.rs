@@ -1,6 +1,7 @@
 //! One connection as a script: read CONNECT, ask, refuse or dial, replay, relay, tell how it ended.
 
 use super::gate::{self, Arrival, NoConnect};
+use super::limits::{Excess, Seat};
 use super::refusal::Refusal;
 use super::secure;
 use super::witness::{Manners, Watched};
@@ -42,6 +43,8 @@ pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: S
         announced: None,
         tls: None,
         waited: Duration::ZERO,
+        seats: Vec::new(),
+        excess: None,
         settings: &settings,
     };
     let inside = tokio::select! {
@@ -69,6 +72,10 @@ pub(super) struct Connection<'a> {
     pub(super) tls: Option<Arc<TlsFacts>>,
     /// How much of the time for its CONNECT has gone already.
     pub(super) waited: Duration,
+    /// The places that it takes where places are limited.
+    pub(super) seats: Vec<Seat>,
+    /// The limit that it is over.
+    pub(super) excess: Option<Excess>,
     /// As they were when it began.
     pub(super) settings: &'a DoorSettings,
 }
@@ -108,6 +115,7 @@ impl Connection<'_> {
             return None;
         }
         let client = self.meet(socket.into()).await?;
+        let client = self.ration(client)?;
         let client = self.secure(client).await?;
         let (client, arrival) = self.read_connect(client).await?;
         let Arrival { bytes, session, version, client_id, username, credentials, .. } = arrival;
@@ -117,6 +125,9 @@ impl Connection<'_> {
         let name = self.identified(name);
 
         if let Some(refusal) = self.ask(&name) {
+            return self.refuse(client, refusal, &name).await;
+        }
+        if let Some(refusal) = self.await_turn(&name).await {
             return self.refuse(client, refusal, &name).await;
         }
         self.take_inside(client, name, said, session, &bytes).await

@@ -1,5 +1,6 @@
 //! A listener at work: takes connections off the queue and gives each a task of its own.
 
+use super::limits::{LimitSettings, OnRateLimited, Throttle};
 use super::{Proxy, ProxyProtocol, connection};
 use crate::admission::detection::ZonePolicy;
 use crate::metrics::ListenerMetrics;
@@ -20,6 +21,7 @@ pub struct Door {
     settings: ArcSwap<DoorSettings>,
     /// How it speaks TLS, where it does.
     tls: ArcSwapOption<TlsServer>,
+    throttle: ArcSwap<Throttle>,
     slots: Slots,
     /// As many as there are connections; the slots have one more, which waits for the next.
     live: Slots,
@@ -37,6 +39,10 @@ pub struct DoorSettings {
     pub max_connections: usize,
     /// What happens to a client whose address is banned.
     pub on_banned_peer: OnBannedPeer,
+    /// How many may come through this listener.
+    pub rates: LimitSettings,
+    /// What happens to a client that is over a limit.
+    pub on_rate_limited: OnRateLimited,
     /// When a session is given up.
     pub limits: Limits,
     /// What is made of PROXY headers.
@@ -79,6 +85,7 @@ impl Door {
         count_limit(&metrics, &settings);
         Door {
             name,
+            throttle: ArcSwap::from_pointee(Throttle::new(&settings.rates, None)),
             settings: ArcSwap::from_pointee(settings),
             tls: ArcSwapOption::empty(),
             slots,
@@ -102,6 +109,11 @@ impl Door {
         &self.metrics
     }
 
+    /// The limits on how many may come through it.
+    pub(super) fn throttle(&self) -> Arc<Throttle> {
+        self.throttle.load_full()
+    }
+
     /// The settings that hold for a connection that begins now.
     pub fn settings(&self) -> Arc<DoorSettings> {
         self.settings.load_full()
@@ -111,6 +123,9 @@ impl Door {
     pub fn adjust(&self, settings: DoorSettings) {
         self.slots.resize(settings.max_connections);
         count_limit(&self.metrics, &settings);
+        if self.settings.load().rates != settings.rates {
+            self.throttle.store(Arc::new(Throttle::new(&settings.rates, Some(&self.throttle.load()))));
+        }
         self.settings.store(Arc::new(settings));
     }
 

@@ -28,6 +28,10 @@ impl Connection<'_> {
             self.proxy.bouncer.hit(&ban.who);
         }
         let who = ban.map(|ban| ban.who.to_string());
+        let excess = match refusal {
+            Refusal::RateLimited(excess) => Some(*excess),
+            _ => None,
+        };
         info!(
             listener = %self.door.name(),
             peer = %self.peer,
@@ -40,6 +44,7 @@ impl Connection<'_> {
             by = ban.map(|ban| display(Shown(&ban.terms.by))),
             reason = ban.map(|ban| &*ban.terms.reason).filter(|reason| !reason.is_empty()).map(|reason| display(Shown(reason))),
             until = ban.map(|ban| display(ban.terms.until)),
+            error = excess.map(display),
             via = self.via.map(display),
             "refused"
         );

@@ -4,7 +4,9 @@ mod announced;
 mod connection;
 mod door;
 mod gate;
+mod limits;
 mod lines;
+mod rationed;
 mod refusal;
 mod route;
 mod secure;
@@ -14,6 +16,10 @@ mod witness;
 
 pub use announced::{ProxyMode, ProxyProtocol};
 pub use door::{Door, DoorSettings, OnBannedPeer, PeerCertAs};
+pub use limits::{
+    Excess, Known, LimitSettings, Limits, OnRateLimited, Pacer, Pacing, Rate, RateError, Seat, Throttle,
+    ThrottleSettings,
+};
 pub use refusal::Answers;
 pub use route::{Choice, Conditions, HostPattern, HostPatternError, Patterns, Routes, Rule, Rules, Traits};
 pub use upkeep::Upkeep;
@@ -36,6 +42,8 @@ pub struct Proxy {
     pub routes: ArcSwap<Routes>,
     /// How refusals are worded.
     pub answers: ArcSwap<Answers>,
+    /// How many may come.
+    pub limits: Limits,
     /// Who was turned away lately.
     pub refused: Refused,
     /// Who is inside.

@@ -1,5 +1,6 @@
 //! From a reason to refuse to the bytes that say so.
 
+use super::limits::Excess;
 use crate::admission::Ban;
 use crate::metrics::Outcome;
 use crate::wire::mqtt::Version;
@@ -11,6 +12,8 @@ use crate::wire::mqtt::connect::{ConnectError, Violation};
 pub(super) enum Refusal {
     /// This ban holds.
     Banned(Ban),
+    /// It is over a limit on how many may come.
+    RateLimited(Excess),
     /// No broker can be reached.
     UpstreamUnavailable,
     /// The door is about to close for good.
@@ -55,6 +58,7 @@ impl Refusal {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Refusal::Banned(_) => Outcome::Banned,
+            Refusal::RateLimited(_) => Outcome::RateLimited,
             Refusal::UpstreamUnavailable => Outcome::UpstreamUnavailable,
             Refusal::Draining => Outcome::Draining,
             Refusal::UnsupportedVersion => Outcome::UnsupportedVersion,
@@ -91,7 +95,9 @@ impl Refusal {
     fn return_code(&self, answers: Answers) -> Option<ReturnCode> {
         match self {
             Refusal::Banned(_) => Some(answers.v3_banned),
-            Refusal::UpstreamUnavailable | Refusal::Draining => Some(ReturnCode::ServiceUnavailable),
+            Refusal::RateLimited(_) | Refusal::UpstreamUnavailable | Refusal::Draining => {
+                Some(ReturnCode::ServiceUnavailable)
+            }
             Refusal::UnsupportedVersion => Some(ReturnCode::RefusedProtocolVersion),
             Refusal::NotMqtt | Refusal::Malformed | Refusal::ProtocolError | Refusal::TooLarge => None,
         }
@@ -100,6 +106,7 @@ impl Refusal {
     fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Refusal::Banned(_) => Some(ReasonCode::Banned),
+            Refusal::RateLimited(_) => Some(ReasonCode::ConnectionRateExceeded),
             Refusal::UpstreamUnavailable | Refusal::Draining => Some(ReasonCode::ServerUnavailable),
             Refusal::UnsupportedVersion => Some(ReasonCode::UnsupportedProtocolVersion),
             Refusal::NotMqtt => None,
@@ -133,6 +140,7 @@ mod tests {
             (banned(""), &b"\x20\x02\x00\x05"[..], &b"\x20\x03\x00\x8a\x00"[..]),
             (Refusal::UpstreamUnavailable, b"\x20\x02\x00\x03", b"\x20\x03\x00\x88\x00"),
             (Refusal::Draining, b"\x20\x02\x00\x03", b"\x20\x03\x00\x88\x00"),
+            (Refusal::RateLimited(Excess::Crowded), b"\x20\x02\x00\x03", b"\x20\x03\x00\x9f\x00"),
             (Refusal::UnsupportedVersion, b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00"),
             (Refusal::Malformed, b"", b"\x20\x03\x00\x81\x00"),
             (Refusal::ProtocolError, b"", b"\x20\x03\x00\x82\x00"),

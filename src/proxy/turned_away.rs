@@ -11,6 +11,7 @@ impl Connection<'_> {
     pub(super) fn note_refused(&self, refusal: &Refusal, name: Option<&Name>) {
         let (reason, ban) = match refusal {
             Refusal::Banned(ban) => (Reason::Banned, Some(&ban.who)),
+            Refusal::RateLimited(_) => (Reason::RateLimited, None),
             Refusal::UnsupportedVersion => (Reason::UnsupportedVersion, None),
             Refusal::NotMqtt => (Reason::NotMqtt, None),
             Refusal::Malformed => (Reason::Malformed, None),
@@ -37,6 +38,7 @@ impl Connection<'_> {
 
     /// The broker has let a client in.
     pub(super) fn note_admitted(&self, name: &Name) {
+        self.remember(name);
         self.proxy.refused.admitted(&self.client(name));
     }
 

@@ -77,9 +77,13 @@ impl Connection<'_> {
         self.tell(Client::new(self.peer.ip(), "", None), None, None, end);
     }
 
+    /// A connection was ended for its address's sake.
+    pub(super) fn tell_rate_limited(&self) {
+        self.tell(Client::new(self.peer.ip(), "", None), None, None, End::Refused(Refused::RateLimited));
+    }
+
     /// Says how the client is to be treated.
     pub(super) fn tell_no_connect(&self, failure: &gate::NoConnect) -> Manners {
-        // HAProxy's checks come as LOCAL in version 2, as UNKNOWN in version 1.
         if self.is_unnamed() {
             return Manners::Answer;
         }
@@ -108,6 +112,7 @@ impl Connection<'_> {
     pub(super) fn tell_refused(&self, refusal: &Refusal, name: &Name) -> Manners {
         let (refused, manners) = match refusal {
             Refusal::Banned(ban) => (Refused::Banned, self.manners(ban, self.client(name))),
+            Refusal::RateLimited(_) => (Refused::RateLimited, Manners::Answer),
             Refusal::UpstreamUnavailable => (Refused::UpstreamUnavailable, Manners::Answer),
             Refusal::Draining => (Refused::Draining, Manners::Answer),
             // Whoever has a name has sent a good CONNECT.

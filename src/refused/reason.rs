@@ -23,6 +23,8 @@ pub enum Reason {
     BadProxyHeader,
     /// It never came to speak TLS.
     TlsFailed,
+    /// It was over a limit on how many may come.
+    RateLimited,
     /// The broker's CONNACK has this code.
     Broker(Codes, u8),
 }
@@ -49,6 +51,7 @@ impl Reason {
             Reason::UntrustedProxy => "untrusted_proxy",
             Reason::BadProxyHeader => "bad_proxy_header",
             Reason::TlsFailed => "tls_failed",
+            Reason::RateLimited => "rate_limited",
             Reason::Broker(Codes::V3, code) => match code {
                 1 => "unsupported_protocol_version",
                 2 => "client_identifier_not_valid",

@@ -5,6 +5,7 @@
 mod bad_input;
 mod harness;
 mod invariants;
+mod limits;
 mod listeners;
 mod pki;
 mod proxy_protocol;

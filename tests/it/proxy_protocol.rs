@@ -200,6 +200,8 @@ async fn what_a_load_balancer_does_on_its_own_account_is_held_against_nobody() {
     for _ in 0..3 {
         drop(behind(&proxy, &LOCAL, b"").await);
         drop(behind(&proxy, b"PROXY UNKNOWN\r\n", b"").await);
+        // HAProxy's own checks name HAProxy.
+        drop(behind(&proxy, &v1("127.0.0.1:4711"), b"").await);
         behind(&proxy, &LOCAL, b"GET / HTTP/1.0\r\n\r\n").await.ended().await;
         let mut check = behind(&proxy, &LOCAL, &connect_v5("check")).await;
         let mut inside = broker.accept().await;
@@ -213,7 +215,7 @@ async fn what_a_load_balancer_does_on_its_own_account_is_held_against_nobody() {
         until("it has gone", || proxy.app.sessions().is_empty()).await;
         drop(proxy.connect().await);
     }
-    proxy.until_counted(Outcome::Probe, 9).await;
+    proxy.until_counted(Outcome::Probe, 12).await;
     assert_eq!(proxy.count(Outcome::Banned), 0);
     // A client of the load balancer that does the same is found out.
     for _ in 0..2 {

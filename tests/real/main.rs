@@ -1,6 +1,6 @@
 //! The real binary between real clients and a real broker: what operators run, as they run it.
 //!
-//! `tests/run` installs what these tests need: mosquitto with its clients, Python with paho-mqtt and schemathesis, Node.js with MQTT.js.
+//! `tests/run` installs what these tests need: mosquitto with its clients, HAProxy, Python with paho-mqtt and schemathesis, Node.js with MQTT.js.
 //! A test that misses one of them fails and says so.
 
 #![allow(
@@ -16,6 +16,7 @@ mod api;
 mod broker_restart;
 mod detection;
 mod drain;
+mod haproxy;
 mod harness;
 mod kicked;
 mod limits;

@@ -59,7 +59,7 @@ level = "loud"
     let expected = [
         "test.toml:3: listener[0].name: \"two words\" is not a name; expected 1 to 64 letters, digits, \"-\" and \"_\"",
         "test.toml:4: listener[0].bind: \"0.0.0.0:99999\" is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
-        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, zone, upstream, on_banned_peer, proxy_protocol, trusted, proxy_protocol_timeout, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive, tls, peer_cert_as_username, peer_cert_as_clientid",
+        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, zone, upstream, on_banned_peer, limits, on_rate_limited, proxy_protocol, trusted, proxy_protocol_timeout, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive, tls, peer_cert_as_username, peer_cert_as_clientid",
         "test.toml:6: listener[0].max_connect_size: \"64K\" is not a size; expected e.g. 65536, \"64KB\" or \"1MB\"",
         "test.toml:7: listener[0].idle_timeout: \"10\" is not a duration; expected e.g. \"500ms\", \"10s\", \"1h30m\" or \"1w\", \"off\", or \"keep_alive\"",
         "test.toml:8: listener[1].name: is missing; expected a name, e.g. \"mqtt\"",
@@ -71,7 +71,7 @@ level = "loud"
         "test.toml:18: ban[1].who: \"localhost\" is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"",
         "test.toml:19: ban[1].until: \"tomorrow\" is not an end; expected \"infinity\", RFC 3339, e.g. \"2030-01-01T00:00:00+00:00\", or epoch seconds",
         "test.toml:21: log.level: \"loud\" is unknown; expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-        "test.toml:22: nodes: is not an option; expected one of node, flapping_detect_policy, enable_flapping_detect, flapping_detect, detection, zones, listener, upstream, upstreams, route, banned, refused, webhook, admin, ban, exempt, log",
+        "test.toml:22: nodes: is not an option; expected one of node, flapping_detect_policy, enable_flapping_detect, flapping_detect, detection, zones, limits, listener, upstream, upstreams, route, banned, refused, webhook, admin, ban, exempt, log",
     ];
     assert_eq!(found, expected);
 }

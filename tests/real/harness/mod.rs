@@ -8,6 +8,7 @@ mod proxy;
 
 pub(crate) use broker::{Broker, SilentBroker};
 pub(crate) use mqtt::{Client, Version, await_close, await_closed_door, connect, dial, packet, string};
+pub(crate) use process::Process;
 pub(crate) use proxy::{Proxy, ban, config, listener};
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
