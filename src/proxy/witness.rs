@@ -19,6 +19,7 @@ use crate::wire::mqtt::session;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::debug;
 
 /// How a refused client is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,8 @@ impl Connection<'_> {
         let at_micros = self.proxy.bouncer.clock().moment().as_micros();
         let reached = Reached { is_reachable: error.is_none(), at_micros };
         self.proxy.metrics.servers.of(server.as_str()).dialled(*took, reached);
-        if error.is_some() {
+        if let Some(error) = error {
+            debug!(listener = %self.door.name(), peer = %self.peer, upstream = group, %server, %error, "server was passed over");
             self.tell_unreachable(server);
         }
         if let Some(event) = event {

@@ -1,3 +1,5 @@
+mod choice;
+
 use super::*;
 use crate::net::options::TcpOptions;
 use socket2::{Domain, Socket, Type};
