@@ -83,11 +83,12 @@ impl BanList {
             let digest = tls.cert_sha256?;
             Some(Ban { terms: active(&self.cert_digests, digest, now)?, who: Who::CertSha256(digest.into()) })
         };
-        let by_ja4 = || {
-            let ja4 = tls.ja4?;
-            Some(Ban { terms: active(&self.fingerprints, ja4, now)?, who: Who::TlsJa4(ja4.into()) })
-        };
-        by_cn().or_else(by_digest).or_else(by_ja4)
+        by_cn().or_else(by_digest).or_else(|| self.check_ja4(tls.ja4?, now))
+    }
+
+    /// The ban of a fingerprint that holds at `now`, before anything else is known of the client.
+    pub fn check_ja4(&self, ja4: &str, now: Timestamp) -> Option<Ban> {
+        Some(Ban { terms: active(&self.fingerprints, ja4, now)?, who: Who::TlsJa4(ja4.into()) })
     }
 
     /// The ban of an address or its network that holds at `now`, before anything else is known of the client.

@@ -92,6 +92,18 @@ impl Admission {
     /// while exemptions by client identifier or user name might still save it.
     pub fn check_peer(&self, peer: IpAddr, now: Timestamp) -> Option<Ban> {
         let ban = self.bans.check_peer(peer, now)?;
+        self.is_lost(&Client::new(peer, "", None), now).then_some(ban)
+    }
+
+    /// As [`check_peer`](Admission::check_peer), for the fingerprint of a client's first message.
+    pub fn check_ja4(&self, peer: IpAddr, ja4: &str, now: Timestamp) -> Option<Ban> {
+        let ban = self.bans.check_ja4(ja4, now)?;
+        let tls = TlsIdentity { ja4: Some(ja4), ..TlsIdentity::default() };
+        self.is_lost(&Client::new(peer, "", None).with_tls(tls), now).then_some(ban)
+    }
+
+    /// True when no exemption can save a client, whatever it will call itself.
+    fn is_lost(&self, nameless: &Client<'_>, now: Timestamp) -> bool {
         let by_name = [
             As::ClientId,
             As::Username,
@@ -102,8 +114,7 @@ impl Admission {
             As::UsernameRe,
         ];
         let may_be_saved = by_name.into_iter().any(|kind| self.exemptions.count(kind) > 0);
-        let nobody = Client::new(peer, "", None);
-        (!may_be_saved && self.exemptions.check(&nobody, now).is_none()).then_some(ban)
+        !may_be_saved && self.exemptions.check(nameless, now).is_none()
     }
 
     /// Everything that names `client`, and the verdict at `now`.

@@ -119,6 +119,11 @@ impl Bouncer {
         self.timed(|| self.shared.admission.check_peer(peer, self.clock.now()))
     }
 
+    /// The ban that holds now for the fingerprint of a client's first message.
+    pub fn check_ja4(&self, peer: IpAddr, ja4: &str) -> Option<Ban> {
+        self.timed(|| self.shared.admission.check_ja4(peer, ja4, self.clock.now()))
+    }
+
     /// Counts a check, and times one of many.
     fn timed<R>(&self, check: impl FnOnce() -> R) -> R {
         let Checks { count, sampled } = &self.shared.checks;

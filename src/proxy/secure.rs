@@ -1,14 +1,15 @@
 //! Speaks TLS with a client, where the listener does.
 
-use super::PeerCertAs;
 use super::connection::{Connection, Name};
 use super::gate::NoConnect;
+use super::refusal::Refusal;
 use super::witness::Manners;
+use super::{OnBannedPeer, PeerCertAs};
 use crate::admission::TlsIdentity;
 use crate::metrics::Outcome;
 use crate::net::linger;
 use crate::net::stream::Stream;
-use crate::net::tls::{self, CertField, Ended, TlsFacts, TlsServer};
+use crate::net::tls::{self, CertField, Ended, Knock};
 use crate::refused::Reason;
 use crate::wire::proxy_protocol::{Tls, Tlvs};
 use compact_str::CompactString;
@@ -19,7 +20,11 @@ impl Connection<'_> {
     /// The stream that the client speaks MQTT on, after a handshake where the listener asks for one.
     pub(super) async fn secure(&mut self, client: Stream) -> Option<Stream> {
         let Some(server) = self.door.tls() else { return Some(client) };
-        match shake(&server, client).await {
+        let shaken = match tls::listen(&server, client).await {
+            Ok(knock) => tls::accept(&server, self.hear(knock)?).await,
+            Err(failure) => Err(failure),
+        };
+        match shaken {
             Ok((stream, facts)) => {
                 self.door.metrics().tls.count(if facts.is_resumed { "resumed" } else { "full" });
                 self.tls = Some(Arc::new(facts));
@@ -32,6 +37,26 @@ impl Connection<'_> {
                 None
             }
         }
+    }
+
+    /// Ends a connection from a client whose fingerprint is banned before anything is computed for it, where the listener is
+    /// set to end those of banned addresses.
+    fn hear(&self, knock: Knock) -> Option<Knock> {
+        let close = self.settings.on_banned_peer;
+        if close == OnBannedPeer::Connack {
+            return Some(knock);
+        }
+        let Some(ban) = self.proxy.bouncer.check_ja4(self.peer.ip(), knock.ja4().as_str()) else {
+            return Some(knock);
+        };
+        if close == OnBannedPeer::Reset {
+            // Only a socket that the peer has reset already cannot be reset.
+            let _ = knock.into_stream().reset_on_drop();
+        }
+        let refusal = Refusal::Banned(ban);
+        self.log_refused(&refusal, None);
+        self.note_refused(&refusal, None);
+        None
     }
 
     async fn fail(&self, ended: Ended, stream: Option<Stream>) {
@@ -126,11 +151,6 @@ pub(super) fn outcome_of(ended: &Ended) -> Outcome {
         Ended::TimedOut => Outcome::ConnectTimeout,
         Ended::Refused(_) => Outcome::TlsFailed,
     }
-}
-
-async fn shake(server: &TlsServer, client: Stream) -> Result<(Stream, TlsFacts), (Ended, Option<Stream>)> {
-    let knock = tls::listen(server, client).await?;
-    tls::accept(server, knock).await
 }
 
 #[cfg(test)]

@@ -422,6 +422,24 @@ async fn bans_of_certificates_and_fingerprints_refuse_and_kick() {
 }
 
 #[tokio::test]
+async fn a_banned_fingerprint_is_closed_before_anything_is_computed() {
+    let (pki, broker) = (pki(), Broker::start().await);
+    let listener = format!("on_banned_peer = \"close\"\n{}", pki.listener(""));
+    let proxy = Proxy::start(&config(broker.addr, &listener, ""));
+    let mut client = pki.dialler().dial(proxy.addr()).await.expect("in common");
+    let inside = enter(&mut client, &broker, &connect_v311("dev")).await;
+    let ja4 = {
+        let live = proxy.app.sessions().of_client_id("dev").next().expect("inside");
+        live.tls().expect("TLS").ja4.to_string()
+    };
+    proxy.ban(As::TlsJa4, &ja4);
+    pki.dialler().dial(proxy.addr()).await.expect_err("closed");
+    proxy.until_counted(Outcome::Banned, 1).await;
+    assert_eq!(handshakes(&proxy, "full"), 1);
+    drop((client, inside));
+}
+
+#[tokio::test]
 async fn a_changed_certificate_is_shown_and_sessions_go_on() {
     let (pki, broker) = (pki(), Broker::start().await);
     let text = config(broker.addr, &pki.listener(""), "");
