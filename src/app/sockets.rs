@@ -31,9 +31,9 @@ pub(super) fn bind_all(
             return Ok(Arc::clone(socket));
         }
         let neighbour = closing.values().find(|socket| socket.local_addr().port() == config.bind.port());
-        let socket = match (Listener::bind(config.bind), neighbour) {
+        let socket = match (Listener::open(config.bind, &config.listen), neighbour) {
             (Err(error), Some(neighbour)) if error.kind() == io::ErrorKind::AddrInUse => {
-                Listener::bind_beside(config.bind, neighbour)
+                Listener::bind_beside(config.bind, neighbour, &config.listen)
             }
             (bound, _) => bound,
         };

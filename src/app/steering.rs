@@ -11,7 +11,7 @@ use crate::admission::Timestamp;
 use crate::cleanup::CleanupSettings;
 use crate::config::Config;
 use crate::findings::Findings;
-use crate::net::listener::Listener;
+use crate::net::listener::{ListenOptions, Listener};
 use crate::net::stop::Stop;
 use crate::proxy::Proxy;
 use crate::store::{self, Store};
@@ -155,7 +155,7 @@ fn bind(addr: SocketAddr, neighbour: Option<&Listener>) -> Result<Arc<Listener>,
     let neighbour = neighbour.filter(|open| open.local_addr().port() == addr.port());
     let bound = match (Listener::bind(addr), neighbour) {
         (Err(error), Some(neighbour)) if error.kind() == io::ErrorKind::AddrInUse => {
-            Listener::bind_beside(addr, neighbour)
+            Listener::bind_beside(addr, neighbour, &ListenOptions::default())
         }
         (bound, _) => bound,
     };

@@ -67,6 +67,14 @@ fn diff_listeners(old: &Config, new: &Config, orders: &mut Orders) {
     let binds: HashMap<_, _> = old.listeners.iter().map(|listener| (&listener.name, listener.bind)).collect();
     let stays = |listener: &ListenerConfig| binds.get(&listener.name) == Some(&listener.bind);
     (orders.keep, orders.open) = new.listeners.iter().cloned().partition(stays);
+    let listens_otherwise = |new: &ListenerConfig| {
+        old.listeners.iter().any(|old| old.name == new.name && old.listen != new.listen)
+    };
+    if orders.keep.iter().any(listens_otherwise) {
+        orders
+            .after_restart
+            .push("backlog, ipv6_only, reuse_port, mark and transparent of a listener that stays");
+    }
     let kept: HashSet<_> = orders.keep.iter().map(|listener| &listener.name).collect();
     let gone = old.listeners.iter().filter(|listener| !kept.contains(&listener.name));
     orders.close = gone.map(|listener| Arc::clone(&listener.name)).collect();

@@ -4,10 +4,11 @@ use super::admin::{self, AdminConfig};
 use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
-use super::{limits, proxy_protocol, route, tls, units, upstream};
+use super::{limits, proxy_protocol, route, sockets, tls, units, upstream};
 use crate::admission::detection::Settings;
 use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
+use crate::net::listener::ListenOptions;
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
 use crate::net::upstream::{DEFAULT, UpstreamSettings};
@@ -88,6 +89,8 @@ pub struct ListenerConfig {
     pub name: Arc<str>,
     /// Where it listens; port 0 takes any free port.
     pub bind: SocketAddr,
+    /// How its socket listens.
+    pub listen: ListenOptions,
     /// The group of brokers for everybody whom no route takes elsewhere.
     pub upstream: Arc<str>,
     /// How it treats its connections.
@@ -291,6 +294,8 @@ fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<List
     }
     let is_tls = section.choice("type", "\"tcp\"", &[("tcp", false), ("tls", true)]);
     let bind: Option<Bind> = section.required("bind", "IP:PORT, e.g. \"0.0.0.0:1883\"");
+    let listen = sockets::read(section);
+    let user_timeout = section.duration_or_off("tcp_user_timeout", "\"off\"", MILLISECOND);
     let zone: Option<Name> = section.parsed("zone", "\"default\"");
     let policy = zone.and_then(|Name(zone)| zones?.get(&zone).cloned());
     if policy.is_none() && zones.is_some() {
@@ -324,6 +329,7 @@ fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<List
     Some(ListenerConfig {
         name: name?.0,
         bind: bind?.0,
+        listen: listen?,
         upstream: upstream?,
         door: DoorSettings {
             connect_timeout: connect_timeout?,
@@ -334,7 +340,7 @@ fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<List
             on_rate_limited: on_rate_limited?,
             proxy_protocol: proxy_protocol?,
             limits: Limits { idle: idle?.0, half_close: half_close? },
-            tcp: TcpOptions { keepalive: keepalive?.on() },
+            tcp: TcpOptions { keepalive: keepalive?.on(), user_timeout: user_timeout?.on() },
             policy: policy?,
             tls: tls?.settings,
             peer_cert_as: peer_cert_as?,

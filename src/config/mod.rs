@@ -13,6 +13,7 @@ mod file;
 mod limits;
 mod proxy_protocol;
 mod route;
+mod sockets;
 mod tls;
 mod units;
 mod upstream;

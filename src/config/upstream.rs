@@ -54,7 +54,7 @@ pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSe
         },
         check: check?.settings,
         resolve_interval: resolve_interval?,
-        tcp: TcpOptions { keepalive: keepalive?.on() },
+        tcp: TcpOptions { keepalive: keepalive?.on(), user_timeout: None },
         proxy_protocol: proxy_protocol?,
     })
 }

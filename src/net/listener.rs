@@ -16,40 +16,100 @@ pub struct Listener {
 /// The instruction `BPF_RET | BPF_K`: keep so many bytes of the packet; none drops it.
 const BPF_RETURN: u16 = 0x06;
 
-/// How many connections may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+/// How a socket listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// How many connections may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+    pub backlog: i32,
+    /// An IPv6 socket takes no IPv4.
+    pub ipv6_only: bool,
+    /// Other processes may listen there, too, and the kernel shares the connections out.
+    pub reuse_port: bool,
+    /// The mark that packets of its connections have (SO_MARK), for routing and firewalls.
+    pub mark: Option<u32>,
+    /// It may have an address that is not this machine's (IP_TRANSPARENT), for packets that a firewall takes here.
+    pub transparent: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions { backlog: 4096, ipv6_only: false, reuse_port: false, mark: None, transparent: false }
+    }
+}
+
+/// What the system does not let this process do.
+#[derive(Debug, thiserror::Error)]
+#[error("{option} needs the capability {capability}, which this process does not have")]
+struct NotAllowed {
+    option: &'static str,
+    capability: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+fn allowed(outcome: io::Result<()>, option: &'static str, capability: &'static str) -> io::Result<()> {
+    outcome.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            io::Error::new(io::ErrorKind::PermissionDenied, NotAllowed { option, capability, source })
+        }
+        _ => source,
+    })
+}
 
 impl Listener {
-    /// Binds `addr` and listens. `[::]` listens on IPv4 too, unless the system says otherwise.
+    /// Binds `addr` and listens. `[::]` listens on IPv4, too.
     ///
     /// # Errors
     /// The address is in use, is not this machine's, or its port is reserved.
     pub fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        Listener::open(addr, false)
+        Listener::open(addr, &ListenOptions::default())
     }
 
     /// Binds `addr` while `neighbour`, which this process is about to close, still holds an overlapping address.
     ///
     /// # Errors
     /// As [`bind`](Listener::bind).
-    pub fn bind_beside(addr: SocketAddr, neighbour: &Listener) -> io::Result<Listener> {
+    pub fn bind_beside(
+        addr: SocketAddr,
+        neighbour: &Listener,
+        options: &ListenOptions,
+    ) -> io::Result<Listener> {
+        let was_shared = SockRef::from(&neighbour.socket).reuse_port()?;
         SockRef::from(&neighbour.socket).set_reuse_port(true)?;
-        let listener = Listener::open(addr, true);
-        SockRef::from(&neighbour.socket).set_reuse_port(false)?;
+        let listener = Listener::open(addr, &ListenOptions { reuse_port: true, ..*options });
+        SockRef::from(&neighbour.socket).set_reuse_port(was_shared)?;
         let listener = listener?;
-        // Nobody else may join the port once the neighbour has gone.
-        SockRef::from(&listener.socket).set_reuse_port(false)?;
+        // Nobody else may join the port once the neighbour has gone, unless everybody may.
+        SockRef::from(&listener.socket).set_reuse_port(options.reuse_port)?;
         Ok(listener)
     }
 
-    fn open(addr: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
+    /// As [`bind`](Listener::bind), with these options.
+    ///
+    /// # Errors
+    /// Likewise, and an option is not allowed.
+    pub fn open(addr: SocketAddr, options: &ListenOptions) -> io::Result<Listener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         // Connections of an earlier process that linger in TIME_WAIT must not keep the port.
         socket.set_reuse_address(true)?;
-        socket.set_reuse_port(reuse_port)?;
+        socket.set_reuse_port(options.reuse_port)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(options.ipv6_only)?;
+        }
+        if options.transparent {
+            let set = if addr.is_ipv4() {
+                socket.set_ip_transparent_v4(true)
+            } else {
+                socket.set_ip_transparent_v6(true)
+            };
+            allowed(set, "transparent", "CAP_NET_ADMIN or CAP_NET_RAW")?;
+        }
+        if let Some(mark) = options.mark {
+            allowed(socket.set_mark(mark), "mark", "CAP_NET_ADMIN")?;
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
+        socket.listen(options.backlog)?;
         let socket = TcpListener::from_std(socket.into())?;
         let local = socket.local_addr()?;
         Ok(Listener { socket, local })
@@ -152,9 +212,29 @@ mod tests {
         let error = Listener::bind(loopback(port)).expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 
-        let beside = Listener::bind_beside(loopback(port), &everywhere).expect("allowed by its neighbour");
+        let beside = Listener::bind_beside(loopback(port), &everywhere, &ListenOptions::default())
+            .expect("allowed by its neighbour");
         drop(everywhere);
         assert_eq!(Listener::bind(loopback(port)).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
         assert_eq!(beside.local_addr(), loopback(port));
+    }
+    #[tokio::test]
+    async fn an_ipv6_socket_takes_ipv4_unless_it_is_told_not_to() {
+        for (ipv6_only, is_taken) in [(false, true), (true, false)] {
+            let options = ListenOptions { ipv6_only, ..ListenOptions::default() };
+            let listener =
+                Listener::open("[::]:0".parse().expect("an address"), &options).expect("a free port");
+            let connected = TcpStream::connect(loopback(listener.local_addr().port())).await;
+            assert_eq!(connected.is_ok(), is_taken);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_shared_can_be_bound_twice() {
+        let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+        let one = Listener::open(loopback(0), &options).expect("a free port");
+        let port = one.local_addr().port();
+        assert!(Listener::open(loopback(port), &options).is_ok());
+        assert!(Listener::bind(loopback(port)).is_err());
     }
 }

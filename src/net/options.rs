@@ -11,6 +11,8 @@ pub struct TcpOptions {
     /// Probe a silent peer after this long, then every third of it, and give it up after the third probe that it does
     /// not answer; `None` never probes.
     pub keepalive: Option<Duration>,
+    /// Give a peer up that has not acknowledged what was sent for so long (TCP_USER_TIMEOUT); `None` leaves it to the system.
+    pub user_timeout: Option<Duration>,
 }
 
 impl TcpOptions {
@@ -24,6 +26,9 @@ impl TcpOptions {
             let interval = (idle / 3).max(Duration::from_secs(1));
             let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3);
             SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+        }
+        if self.user_timeout.is_some() {
+            SockRef::from(socket).set_tcp_user_timeout(self.user_timeout)?;
         }
         Ok(())
     }
