@@ -13,5 +13,6 @@ pub mod stream;
 pub mod tls;
 pub mod trust;
 pub mod upstream;
+pub mod websocket;
 
 pub use scratch::read_some;

@@ -6,6 +6,7 @@
 pub mod mqtt;
 pub mod proxy_protocol;
 pub mod tls;
+pub mod websocket;
 pub mod x509;
 
 /// What the bytes at hand amount to.
