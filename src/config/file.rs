@@ -4,7 +4,7 @@ use super::admin::{self, AdminConfig};
 use super::detection::{self, Zones};
 use super::document::{Notes, Section};
 use super::error::{ConfigError, Mistake};
-use super::{limits, proxy_protocol, route, sockets, tls, units, upstream};
+use super::{limits, proxy_protocol, route, sockets, tls, units, upstream, websocket};
 use crate::admission::detection::Settings;
 use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
@@ -292,7 +292,9 @@ fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<List
     if let Some(Name(name)) = &name {
         section.label(Some(format!("listener.{name}")));
     }
-    let is_tls = section.choice("type", "\"tcp\"", &[("tcp", false), ("tls", true)]);
+    let kinds =
+        [("tcp", (false, false)), ("tls", (true, false)), ("ws", (false, true)), ("wss", (true, true))];
+    let kind = section.choice("type", "\"tcp\"", &kinds);
     let bind: Option<Bind> = section.required("bind", "IP:PORT, e.g. \"0.0.0.0:1883\"");
     let listen = sockets::read(section);
     let user_timeout = section.duration_or_off("tcp_user_timeout", "\"off\"", MILLISECOND);
@@ -324,7 +326,9 @@ fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<List
     let half_close = section.duration("half_close_timeout", "\"30s\"", MILLISECOND);
     let keepalive = section.duration_or_off("tcp_keepalive", "\"1m\"", Duration::from_secs(1));
     let label = name.as_ref().map(|Name(name)| format!("listener.{name}"));
-    let tls = is_tls.and_then(|is_tls| tls::read(section, is_tls, label, folder));
+    let websocket = kind.and_then(|(_, is_websocket)| websocket::read(section, is_websocket, label.clone()));
+    let tls =
+        kind.and_then(|(is_tls, is_websocket)| tls::read(section, (is_tls, is_websocket), label, folder));
     let peer_cert_as = tls::read_identity(section, tls.as_ref(), section.has("proxy_protocol"));
     Some(ListenerConfig {
         name: name?.0,
@@ -344,6 +348,7 @@ fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<List
             policy: policy?,
             tls: tls?.settings,
             peer_cert_as: peer_cert_as?,
+            websocket: websocket?.settings,
         },
     })
 }

@@ -17,6 +17,7 @@ mod sockets;
 mod tls;
 mod units;
 mod upstream;
+mod websocket;
 
 pub use admin::AdminConfig;
 pub use detection::DEFAULT as DEFAULT_ZONE;

@@ -20,7 +20,7 @@ pub(super) struct Tls {
 /// Reads the table of a listener of this type; `label` is the listener's own in settings.
 pub(super) fn read(
     listener: &Section<'_, '_>,
-    is_tls: bool,
+    (is_tls, is_websocket): (bool, bool),
     label: Option<String>,
     folder: &Path,
 ) -> Option<Tls> {
@@ -29,7 +29,10 @@ pub(super) fn read(
     section.label(label.map(|label| format!("{label}.tls")));
     if !is_tls {
         if is_there {
-            listener.mistake("tls", "stands at a listener that speaks no TLS; expected type = \"tls\"");
+            listener.mistake(
+                "tls",
+                "stands at a listener that speaks no TLS; expected type = \"tls\" or \"wss\"",
+            );
         }
         return Some(Tls { settings: None });
     }
@@ -58,8 +61,10 @@ pub(super) fn read(
     let min_version =
         section.choice("min_version", "\"1.2\"", &[("1.2", MinVersion::V12), ("1.3", MinVersion::V13)]);
     let cipher_suites = read_suites(&section, min_version);
+    // A WebSocket begins as HTTP/1.1.
+    let (text, protocol) = if is_websocket { ("[\"http/1.1\"]", "http/1.1") } else { ("[\"mqtt\"]", "mqtt") };
     let alpn: Vec<Protocol> =
-        section.list_or("alpn", ("[\"mqtt\"]", vec![Protocol("mqtt".to_owned())]), "names of protocols");
+        section.list_or("alpn", (text, vec![Protocol(protocol.to_owned())]), "names of protocols");
     let resumption = section.switch("resumption", "true");
     let session_cache = section.number("session_cache", "1000", 0..1_000_001);
     let client = read_client(&section, folder);

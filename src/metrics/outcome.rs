@@ -37,11 +37,13 @@ pub enum Outcome {
     TlsFailed,
     /// It is over a limit on how many may come.
     RateLimited,
+    /// It sends no HTTP request, or none that becomes a WebSocket here.
+    WebSocketFailed,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 16] = [
+    pub const ALL: [Outcome; 17] = [
         Outcome::Admitted,
         Outcome::Probe,
         Outcome::ClosedEarly,
@@ -58,6 +60,7 @@ impl Outcome {
         Outcome::BadProxyHeader,
         Outcome::TlsFailed,
         Outcome::RateLimited,
+        Outcome::WebSocketFailed,
     ];
 
     /// The outcome's name in logs and metrics.
@@ -79,6 +82,7 @@ impl Outcome {
             Outcome::BadProxyHeader => "bad_proxy_header",
             Outcome::TlsFailed => "tls_failed",
             Outcome::RateLimited => "rate_limited",
+            Outcome::WebSocketFailed => "websocket_failed",
         }
     }
 }

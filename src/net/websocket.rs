@@ -74,7 +74,7 @@ pub async fn accept(
 ) -> Result<(WebSocket, Upgrade), (NoWebSocket, Stream)> {
     let mut bytes = Vec::new();
     let answered = timeout(patience, answer(&mut stream, &mut bytes, rules)).await;
-    match answered.unwrap_or_else(|_| Err(NoWebSocket::TimedOut(bytes.len()))) {
+    match answered.unwrap_or(Err(NoWebSocket::TimedOut(bytes.len()))) {
         Ok(upgrade) => {
             let early = bytes.split_off(upgrade.size.min(bytes.len()));
             Ok((WebSocket::new(stream, early, max_frame), upgrade))

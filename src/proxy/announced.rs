@@ -35,7 +35,7 @@ pub enum ProxyMode {
 }
 
 impl ProxyProtocol {
-    fn trusts(&self, addr: IpAddr) -> bool {
+    pub(super) fn trusts(&self, addr: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&addr))
     }
 }
@@ -155,7 +155,7 @@ impl Connection<'_> {
     /// the address that HAProxy calls from.
     pub(super) fn is_unnamed(&self) -> bool {
         let is_itself = self.via.is_some_and(|via| via.ip() == self.peer.ip());
-        self.announced.is_some() && (self.via.is_none() || is_itself)
+        self.announced.is_some() && (self.via.is_none() || is_itself) || self.is_http_proxy()
     }
 
     /// What is known of the client beside its address.

@@ -4,6 +4,7 @@ use super::gate::{self, Arrival, NoConnect};
 use super::limits::{Excess, Seat};
 use super::refusal::Refusal;
 use super::secure;
+use super::websocket;
 use super::witness::{Manners, Watched};
 use super::{Door, DoorSettings, OnBannedPeer, Proxy, Traits};
 use crate::admission::{Client, Verdict};
@@ -117,6 +118,7 @@ impl Connection<'_> {
         let client = self.meet(socket.into()).await?;
         let client = self.ration(client)?;
         let client = self.secure(client).await?;
+        let client = self.upgrade(client).await?;
         let (client, arrival) = self.read_connect(client).await?;
         let Arrival { bytes, session, version, client_id, username, credentials, .. } = arrival;
         let Arrival { max_packet_size, clean_start, .. } = arrival;
@@ -239,6 +241,7 @@ impl Connection<'_> {
             }
             NoConnect::TimedOut(_) => self.log_no_connect(failure, Outcome::ConnectTimeout),
             NoConnect::Tls(ended) => self.log_no_connect(failure, secure::outcome_of(ended)),
+            NoConnect::WebSocket(ended) => self.log_no_connect(failure, websocket::outcome_of(ended)),
         }
         manners
     }

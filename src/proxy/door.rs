@@ -1,7 +1,7 @@
 //! A listener at work: takes connections off the queue and gives each a task of its own.
 
 use super::limits::{LimitSettings, OnRateLimited, Throttle};
-use super::{Proxy, ProxyProtocol, connection};
+use super::{Proxy, ProxyProtocol, WebSocketSettings, connection};
 use crate::admission::detection::ZonePolicy;
 use crate::metrics::ListenerMetrics;
 use crate::net::listener::Listener;
@@ -55,6 +55,8 @@ pub struct DoorSettings {
     pub tls: Option<Arc<TlsSettings>>,
     /// What a client's certificate says of it.
     pub peer_cert_as: PeerCertAs,
+    /// How it speaks WebSocket, where it does.
+    pub websocket: Option<Arc<WebSocketSettings>>,
 }
 
 /// What of a client's certificate takes the place of what its CONNECT says, for all that we do: its bans, its detection,

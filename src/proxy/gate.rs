@@ -2,6 +2,7 @@
 
 use crate::net::read_some;
 use crate::net::tls;
+use crate::net::websocket::NoWebSocket;
 use crate::wire::mqtt::connect::{self, Connect, ConnectError};
 use crate::wire::mqtt::property::{PropertyId, Value};
 use crate::wire::mqtt::session::Session;
@@ -51,6 +52,9 @@ pub(super) enum NoConnect {
     /// It never came to speak TLS.
     #[error(transparent)]
     Tls(tls::Ended),
+    /// It never became a WebSocket.
+    #[error(transparent)]
+    WebSocket(NoWebSocket),
 }
 
 /// The least that is asked for at a time, in bytes: room for most CONNECTs and what clients send along with them.

@@ -9,6 +9,7 @@ use crate::net::proxy_header::NoHeader;
 use crate::net::relay::{Cause, End};
 use crate::net::tls;
 use crate::net::upstream::{Event, Server};
+use crate::net::websocket::NoWebSocket;
 use crate::telemetry::{Chain, Shown};
 use crate::wire::mqtt::session::Session;
 use std::time::Duration;
@@ -55,7 +56,9 @@ impl Connection<'_> {
         self.door.metrics().count(outcome);
         let error = Chain(failure);
         match failure {
-            NoConnect::Probe | NoConnect::Tls(tls::Ended::Probe) => {
+            NoConnect::Probe
+            | NoConnect::Tls(tls::Ended::Probe)
+            | NoConnect::WebSocket(NoWebSocket::Probe) => {
                 debug!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, via = self.via.map(display), "no CONNECT");
             }
             NoConnect::Bad(bad) => info!(
@@ -68,7 +71,7 @@ impl Connection<'_> {
                 via = self.via.map(display),
                 "refused"
             ),
-            NoConnect::Tls(tls::Ended::Refused(_)) => {
+            NoConnect::Tls(tls::Ended::Refused(_)) | NoConnect::WebSocket(NoWebSocket::Refused(_)) => {
                 info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, via = self.via.map(display), "refused");
             }
             _ => {

@@ -12,6 +12,7 @@ mod route;
 mod secure;
 mod turned_away;
 mod upkeep;
+mod websocket;
 mod witness;
 
 pub use announced::{ProxyMode, ProxyProtocol};
@@ -23,6 +24,7 @@ pub use limits::{
 pub use refusal::Answers;
 pub use route::{Choice, Conditions, HostPattern, HostPatternError, Patterns, Routes, Rule, Rules, Traits};
 pub use upkeep::Upkeep;
+pub use websocket::WebSocketSettings;
 
 use crate::bouncer::Bouncer;
 use crate::metrics::Metrics;

@@ -12,10 +12,12 @@ use crate::metrics::{ListenerMetrics, Reached};
 use crate::net::relay::{self, Watch};
 use crate::net::tls;
 use crate::net::upstream::Attempt;
+use crate::net::websocket::NoWebSocket;
 use crate::sessions::Entered;
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connect::Violation;
 use crate::wire::mqtt::session;
+use crate::wire::websocket::upgrade;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,6 +101,7 @@ impl Connection<'_> {
         let no_connect = match failure {
             gate::NoConnect::Probe => NoConnect::Probe,
             gate::NoConnect::Tls(ended) => of_handshake(ended),
+            gate::NoConnect::WebSocket(ended) => of_upgrade(ended),
             gate::NoConnect::ClosedEarly(_) | gate::NoConnect::Broke(..) => NoConnect::ClosedEarly,
             gate::NoConnect::TimedOut(_) => NoConnect::TimedOut,
             gate::NoConnect::Bad(error) => match error.violation {
@@ -196,6 +199,20 @@ fn of_handshake(ended: &tls::Ended) -> NoConnect {
         tls::Ended::Refused(refused) if refused.is_malformed() => NoConnect::Malformed,
         tls::Ended::Refused(refused) if refused.is_by_client() => NoConnect::Probe,
         tls::Ended::Refused(_) | tls::Ended::ClosedEarly(_) | tls::Ended::Broke(_) => NoConnect::ClosedEarly,
+    }
+}
+
+/// What a request that came to nothing says of the client: a browser of another page is no attacker.
+fn of_upgrade(ended: &NoWebSocket) -> NoConnect {
+    match ended {
+        NoWebSocket::Probe => NoConnect::Probe,
+        NoWebSocket::TimedOut(_) => NoConnect::TimedOut,
+        NoWebSocket::ClosedEarly(_) | NoWebSocket::Broke(..) => NoConnect::ClosedEarly,
+        NoWebSocket::Refused(upgrade::Refused::Path | upgrade::Refused::Host | upgrade::Refused::Origin) => {
+            NoConnect::ClosedEarly
+        }
+        NoWebSocket::Refused(upgrade::Refused::TooLarge) => NoConnect::TooLarge,
+        NoWebSocket::Refused(_) => NoConnect::Malformed,
     }
 }
 

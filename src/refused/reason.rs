@@ -25,6 +25,8 @@ pub enum Reason {
     TlsFailed,
     /// It was over a limit on how many may come.
     RateLimited,
+    /// It never became a WebSocket.
+    WebSocketFailed,
     /// The broker's CONNACK has this code.
     Broker(Codes, u8),
 }
@@ -52,6 +54,7 @@ impl Reason {
             Reason::BadProxyHeader => "bad_proxy_header",
             Reason::TlsFailed => "tls_failed",
             Reason::RateLimited => "rate_limited",
+            Reason::WebSocketFailed => "websocket_failed",
             Reason::Broker(Codes::V3, code) => match code {
                 1 => "unsupported_protocol_version",
                 2 => "client_identifier_not_valid",

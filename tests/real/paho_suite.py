@@ -13,11 +13,13 @@ import argparse
 import contextlib
 import hashlib
 import json
+import os
 import random
 import re
 import select
 import signal
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -114,6 +116,32 @@ def await_close(sock):
         raise Failed("the server did not close the connection") from None
 
 
+def bare(sock):
+    """The socket itself, of one that speaks WebSocket."""
+    return getattr(sock, "_socket", sock)
+
+
+def read_ahead(sock):
+    """How many bytes TLS has read and not been asked for yet."""
+    line = bare(sock)
+    return line.pending() if isinstance(line, ssl.SSLSocket) else 0
+
+
+class Way:
+    """How clients reach the server: over TCP, TLS, or WebSockets in either of the two."""
+
+    def __init__(self, given):
+        self.is_websocket = given.transport in ("ws", "wss")
+        self.is_tls = given.transport in ("tls", "wss")
+        self.given = given
+
+    def prepare(self, client):
+        if self.is_websocket:
+            client.ws_set_options(path=self.given.path)
+        if self.is_tls:
+            client.tls_set(self.given.ca, self.given.cert, self.given.key)
+
+
 class Peer:
     """One connected paho client, and all that it has seen."""
 
@@ -134,7 +162,9 @@ class Peer:
         v5 = version == "5"
         client = paho.Client(
             CallbackAPIVersion.VERSION2, self.id, None if v5 else clean,
-            protocol=VERSIONS[version], reconnect_on_failure=False, manual_ack=manual_ack)
+            protocol=VERSIONS[version], reconnect_on_failure=False, manual_ack=manual_ack,
+            transport="websockets" if self.stage.way.is_websocket else "tcp")
+        self.stage.way.prepare(client)
         client.on_connect = self.on_connect
         client.on_disconnect = self.on_disconnect
         client.on_message = lambda _c, _u, message: self.messages.append(message_seen(message, version))
@@ -216,7 +246,7 @@ class Peer:
     def leave(self, **how):
         """DISCONNECT; returns how the server closed, which it does after it has acted on the DISCONNECT."""
         # A duplicate keeps the connection open when paho closes its own at once.
-        line = self.client.socket().dup()
+        line = socket.socket(fileno=os.dup(self.client.socket().fileno()))
         self.client.disconnect(**how)
         self.stage.until(lambda: self.ended, f"DISCONNECT of {self.id!r} to be written")
         self.stage.peers.remove(self)
@@ -226,7 +256,7 @@ class Peer:
     def vanish(self):
         """Ends the stream with no DISCONNECT; returns how the server closed, which proves that it noticed."""
         self.stage.peers.remove(self)
-        line = self.client.socket()
+        line = bare(self.client.socket())
         line.shutdown(socket.SHUT_WR)
         with line:
             return await_close(line)
@@ -234,7 +264,7 @@ class Peer:
     def reset(self):
         """Ends the connection with a TCP RST."""
         self.stage.peers.remove(self)
-        line = self.client.socket()
+        line = bare(self.client.socket())
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         line.close()
 
@@ -247,8 +277,9 @@ class Peer:
 class Stage:
     """The clients of one scenario, its own names, and what it must clean up."""
 
-    def __init__(self, host, port, name, version):
-        self.host, self.port, self.name, self.version = host, port, name, version
+    def __init__(self, given, name, version):
+        self.host, self.port, self.name, self.version = given.host, given.port, name, version
+        self.way = Way(given)
         self.peers = []
         self.retained = set()
         self.persistent = set()
@@ -293,7 +324,10 @@ class Stage:
     def turn(self):
         open_ = {peer.client.socket(): peer.client for peer in self.peers if peer.client.socket()}
         full = [sock for sock, client in open_.items() if client.want_write()]
-        readable, writable, _ = select.select(list(open_), full, [], 0.1)
+        # What TLS has read ahead, the system does not show.
+        ahead = [sock for sock in open_ if read_ahead(sock)]
+        readable, writable, _ = select.select(list(open_), full, [], 0 if ahead else 0.1)
+        readable += ahead
         for sock, client in open_.items():
             if sock in readable:
                 client.loop_read()
@@ -473,7 +507,7 @@ def silence_ends_in_a_will(stage):
     # Undriven, it sends no PINGREQ: the broker must miss it, and nobody else may ping for it.
     stage.peers.remove(mute)
     message = observer.take_one()
-    with mute.client.socket() as line:
+    with bare(mute.client.socket()) as line:
         return {"will": message, "closed": await_close(line)}
 
 
@@ -862,8 +896,8 @@ def nobody_listens(stage):
     return {"puback": code}
 
 
-def run(host, port, name, version, play):
-    stage = Stage(host, port, name, version)
+def run(given, name, version, play):
+    stage = Stage(given, name, version)
     try:
         observed = play(stage)
         stage.clean_up()
@@ -883,6 +917,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--transport", choices=("tcp", "tls", "ws", "wss"), default="tcp")
+    parser.add_argument("--path", default="/mqtt", help="of WebSockets")
+    parser.add_argument("--ca", help="who vouches for the server (tls, wss)")
+    parser.add_argument("--cert", help="what the client shows")
+    parser.add_argument("--key", help="its private key")
     parser.add_argument("--only", metavar="NAME", choices=[name for name, _, _ in SCENARIOS])
     parser.add_argument("--skip", metavar="NAME", action="append", default=[], help="may be repeated")
     parser.add_argument("--times", action="store_true", help="tell on stderr how long each scenario took")
@@ -895,7 +934,7 @@ def main():
             continue
         for version in versions:
             started = time.monotonic()
-            failures += not run(given.host, given.port, name, version, play)
+            failures += not run(given, name, version, play)
             if given.times:
                 print(f"{time.monotonic() - started:6.2f} s  {name} ({version})", file=sys.stderr)
     if failures:

@@ -38,6 +38,9 @@ struct Frame {
     left: u64,
 }
 
+/// What stands in the place of a length that takes two, or eight, bytes of its own.
+const LENGTH_OF_2: u8 = 0x7E;
+const LENGTH_OF_8: u8 = 0x7F;
 /// The longest header: two bytes, a length of eight, a mask of four.
 const MAX_HEADER: usize = 14;
 /// The longest payload of a control frame. \[section 5.5\]
@@ -217,8 +220,8 @@ impl Reader {
     fn header_size(&self) -> usize {
         let [_, second, ..] = self.header;
         let length = match second & 0x7F {
-            126 => 2,
-            127 => 8,
+            LENGTH_OF_2 => 2,
+            LENGTH_OF_8 => 8,
             _ => 0,
         };
         2 + length + if second & 0x80 == 0 { 0 } else { 4 }
@@ -255,20 +258,15 @@ impl Reader {
     /// The frame whose header has come whole.
     fn frame(&mut self) -> Result<Frame, Violation> {
         let [first, second, rest @ ..] = self.header;
+        let rest = &rest[..];
         let (length, rest) = match second & 0x7F {
-            126 => {
-                let [a, b, rest @ ..] = rest;
-                (u16::from_be_bytes([a, b]).into(), rest_of(&rest))
-            }
-            127 => {
-                let [a, b, c, d, e, f, g, h, rest @ ..] = rest;
-                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), rest_of(&rest))
-            }
-            short => (short.into(), rest_of(&rest)),
+            LENGTH_OF_2 => number::<2>(rest),
+            LENGTH_OF_8 => number::<8>(rest),
+            short => (short.into(), rest),
         };
         let least = match second & 0x7F {
-            126 => 126,
-            127 => 1 << 16,
+            LENGTH_OF_2 => 126,
+            LENGTH_OF_8 => 1 << 16,
             _ => 0,
         };
         if length < least || length >> 63 != 0 {
@@ -281,8 +279,8 @@ impl Reader {
             }
             self.in_message = first & 0x80 == 0;
         }
-        let mask = if second & 0x80 == 0 { [0; 4] } else { rest };
-        Ok(Frame { kind, mask, came: 0, left: length })
+        let mask = rest.first_chunk().filter(|_| second & 0x80 != 0);
+        Ok(Frame { kind, mask: mask.copied().unwrap_or_default(), came: 0, left: length })
     }
 
     /// The payload of the open frame has come whole.
@@ -298,9 +296,10 @@ impl Reader {
     }
 }
 
-/// The four bytes that stand where a mask would.
-fn rest_of(bytes: &[u8]) -> [u8; 4] {
-    bytes.first_chunk().copied().unwrap_or_default()
+/// A number of so many bytes, and what stands behind it.
+fn number<const SIZE: usize>(bytes: &[u8]) -> (u64, &[u8]) {
+    let (number, rest) = bytes.split_at_checked(SIZE).unwrap_or_default();
+    (number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), rest)
 }
 
 /// The code of a close frame, which may have none. \[section 7.4\]
@@ -344,15 +343,15 @@ impl Header {
         match (u8::try_from(payload), u16::try_from(payload)) {
             (Ok(short @ 0..126), _) => header.push(&[masked | short]),
             (_, Ok(middle)) => {
-                header.push(&[masked | 126]);
+                header.push(&[masked | LENGTH_OF_2]);
                 header.push(&middle.to_be_bytes());
             }
             _ => {
-                header.push(&[masked | 127]);
+                header.push(&[masked | LENGTH_OF_8]);
                 header.push(&(payload as u64).to_be_bytes());
             }
         }
-        header.push(&mask.unwrap_or_default()[..if mask.is_some() { 4 } else { 0 }]);
+        header.push(mask.as_ref().map_or(&[], |mask| mask));
         header
     }
 

@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import mqtt from 'mqtt'
 
@@ -20,9 +21,24 @@ const { values: given } = parseArgs({
   options: {
     host: { type: 'string', default: '127.0.0.1' },
     port: { type: 'string' },
+    // tcp, tls, ws or wss; with the files of TLS, and the path of WebSockets.
+    transport: { type: 'string', default: 'tcp' },
+    path: { type: 'string', default: '/mqtt' },
+    ca: { type: 'string' },
+    cert: { type: 'string' },
+    key: { type: 'string' },
     only: { type: 'string' },
   },
 })
+
+const file = (path) => (path ? readFileSync(path) : undefined)
+const way = {
+  protocol: given.transport === 'tls' ? 'mqtts' : given.transport === 'tcp' ? 'mqtt' : given.transport,
+  path: given.path,
+  ca: file(given.ca),
+  cert: file(given.cert),
+  key: file(given.key),
+}
 
 const sha256 = (payload) => createHash('sha256').update(payload).digest('hex')
 const readable = (_key, value) => (value?.type === 'Buffer' ? Buffer.from(value.data).toString('hex') : value)
@@ -60,6 +76,7 @@ class Peer {
     this.client = mqtt.connect({
       host: given.host,
       port: Number(given.port),
+      ...way,
       protocolVersion: stage.version,
       reconnectPeriod: 0,
       // So that the listeners below see the very first packet.
