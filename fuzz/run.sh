@@ -16,7 +16,7 @@ cd "$(dirname "$0")" || exit 2
 seconds=${1:-600}
 shift $(($# > 0))
 targets=("$@")
-[[ ${#targets[@]} -gt 0 ]] || targets=(connect frame config exchange hello proxy_protocol)
+[[ ${#targets[@]} -gt 0 ]] || targets=(connect frame config exchange hello proxy_protocol websocket)
 sanitizer=${SANITIZER:-none}
 
 command -v c++ >/dev/null || { echo "fuzz/run.sh: c++ is missing; try: apt-get install g++" >&2; exit 2; }
@@ -37,6 +37,7 @@ for target in "${targets[@]}"; do
         corpus+=(../config)
         length=8192
     fi
+    [[ $target == websocket ]] && length=2048
     # A hello with post-quantum keys.
     [[ $target == hello ]] && length=4096
     mkdir -p "corpus/$target"

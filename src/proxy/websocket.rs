@@ -35,7 +35,10 @@ impl Connection<'_> {
                 self.waited += began.elapsed();
                 let stream = Stream::WebSocketToClient(Box::new(stream));
                 match upgrade.forwarded_for.filter(|_| settings.forwarded_for) {
-                    Some(forwarded) if self.follow(&forwarded) => self.knock(stream),
+                    Some(forwarded) if self.follow(&forwarded) => {
+                        let stream = self.knock(stream)?;
+                        self.ration(stream)
+                    }
                     _ => Some(stream),
                 }
             }
