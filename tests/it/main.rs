@@ -14,3 +14,4 @@ mod reload;
 mod sessions;
 mod tls;
 mod upstreams;
+mod websocket;

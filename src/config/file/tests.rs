@@ -59,7 +59,7 @@ level = "loud"
     let expected = [
         "test.toml:3: listener[0].name: \"two words\" is not a name; expected 1 to 64 letters, digits, \"-\" and \"_\"",
         "test.toml:4: listener[0].bind: \"0.0.0.0:99999\" is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
-        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, backlog, ipv6_only, reuse_port, mark, transparent, tcp_user_timeout, zone, upstream, on_banned_peer, limits, on_rate_limited, proxy_protocol, trusted, proxy_protocol_timeout, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive, tls, peer_cert_as_username, peer_cert_as_clientid",
+        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, backlog, ipv6_only, reuse_port, mark, transparent, tcp_user_timeout, zone, upstream, on_banned_peer, limits, on_rate_limited, proxy_protocol, trusted, proxy_protocol_timeout, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive, websocket, tls, peer_cert_as_username, peer_cert_as_clientid",
         "test.toml:6: listener[0].max_connect_size: \"64K\" is not a size; expected e.g. 65536, \"64KB\" or \"1MB\"",
         "test.toml:7: listener[0].idle_timeout: \"10\" is not a duration; expected e.g. \"500ms\", \"10s\", \"1h30m\" or \"1w\", \"off\", or \"keep_alive\"",
         "test.toml:8: listener[1].name: is missing; expected a name, e.g. \"mqtt\"",
