@@ -13,22 +13,22 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Where the HAProxy in front calls from; its clients are at 127.0.0.1.
-const BALANCER: &str = "127.0.0.9";
+pub(crate) const BALANCER: &str = "127.0.0.9";
 
 /// Detectors that twenty of a load balancer's checks would set off, and the few connections of these clients do not.
 const WATCHFUL: &str = "[node]\ndata_dir = \"data\"\n[detection.malformed]\nmax_count = 15\n\
                         [detection.connection_rate]\nmax_count = 15\n\
                         [detection.connect_timeouts]\nmax_count = 15\n";
 
-struct HaProxy {
+pub(crate) struct HaProxy {
     process: Process,
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     _folder: TempDir,
 }
 
 impl HaProxy {
     /// One that listens with these options of `bind`, and takes everything to a server with these.
-    fn start(bind: &str, server: SocketAddr, options: &str) -> HaProxy {
+    pub(crate) fn start(bind: &str, server: SocketAddr, options: &str) -> HaProxy {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, port) = (folder.path().join("haproxy.cfg"), free_port());
         let text = format!(

@@ -1,6 +1,7 @@
 //! The suites beside this file, which drive public client libraries. Each tells all that its client can see; what it
 //! tells through the proxy must be what it tells of the broker alone.
 
+use crate::haproxy::{BALANCER, HaProxy};
 use crate::harness::{Broker, Proxy, ban, config};
 use std::env;
 use std::net::SocketAddr;
@@ -18,9 +19,10 @@ fn mqttjs_cannot_tell_the_proxy_from_the_broker() {
     assert_indistinguishable(|addr| at_port(node("mqttjs_suite.mjs"), addr));
 }
 
-/// How clients reach the proxy, beside plain TCP. Some scenarios write bytes of their own, which these would wrap, and a
+/// How clients reach the proxy. Some scenarios write bytes of their own, which these would wrap, and a
 /// client in Python takes too long to mask 64 MiB.
-const WAYS: [(&str, &str); 4] = [
+const WAYS: [(&str, &str); 5] = [
+    ("tcp", ""),
     ("tls", "type = \"tls\"\ntls = { cert = \"server.pem\", key = \"server.key\" }"),
     (
         "mtls",
@@ -39,29 +41,46 @@ const BARE: [&str; 4] = [
 
 #[test]
 fn paho_cannot_tell_the_proxy_from_the_broker_over_tls_or_websockets() {
-    let pki = Pki::make();
-    let skipping = || {
-        let mut suite = python("paho_suite.py");
-        suite.args(BARE.iter().flat_map(|scenario| ["--skip", scenario]));
-        suite
-    };
-    assert_same_by_every_way(&pki, skipping);
+    assert_same_by_every_way(&WAYS[1..], None, skipping_paho);
+}
+
+#[test]
+fn paho_cannot_tell_the_proxy_behind_haproxy_from_the_broker_by_any_way() {
+    assert_same_by_every_way(&WAYS, Some("send-proxy-v2"), skipping_paho);
+}
+
+fn skipping_paho() -> Command {
+    let mut suite = python("paho_suite.py");
+    suite.args(BARE.iter().flat_map(|scenario| ["--skip", scenario]));
+    suite
 }
 
 #[test]
 fn mqttjs_cannot_tell_the_proxy_from_the_broker_over_tls_or_websockets() {
-    assert_same_by_every_way(&Pki::make(), || node("mqttjs_suite.mjs"));
+    assert_same_by_every_way(&WAYS[1..], None, || node("mqttjs_suite.mjs"));
 }
 
-/// Runs a suite against a broker alone, and by every way against a proxy before another.
-fn assert_same_by_every_way(pki: &Pki, suite: impl Fn() -> Command + Sync) {
+#[test]
+fn mqttjs_cannot_tell_the_proxy_behind_haproxy_from_the_broker_by_any_way() {
+    assert_same_by_every_way(&WAYS, Some("send-proxy-v2"), || node("mqttjs_suite.mjs"));
+}
+
+/// Runs a suite against a broker alone, and by these ways against a proxy before another; behind an HAProxy that sends
+/// such a header, where it is given.
+fn assert_same_by_every_way(ways: &[(&str, &str)], header: Option<&str>, suite: impl Fn() -> Command) {
+    let pki = Pki::make();
     let alone = Broker::start();
     let direct = transcript(&mut at_port(suite(), alone.addr));
-    for (way, options) in WAYS {
+    for (way, options) in ways {
         let behind = Broker::start();
-        let proxy = Proxy::start(&config(behind.addr, &pki.absolute(options), ""));
-        let mut proxied = at_name(suite(), "localhost", proxy.addr);
-        proxied.args(["--transport", if way == "mtls" { "tls" } else { way }]);
+        let trusting = format!("proxy_protocol = \"required\"\ntrusted = [\"{BALANCER}\"]\n");
+        let options = format!("{}{}", if header.is_some() { &trusting } else { "" }, pki.absolute(options));
+        let proxy = Proxy::start(&config(behind.addr, &options, ""));
+        let front =
+            header.map(|header| HaProxy::start("", proxy.addr, &format!("source {BALANCER} {header}")));
+        let mut proxied =
+            at_name(suite(), "localhost", front.as_ref().map_or(proxy.addr, |front| front.addr));
+        proxied.args(["--transport", if *way == "mtls" { "tls" } else { way }]);
         for (option, file) in [("--ca", "ca.pem"), ("--cert", "client.pem"), ("--key", "client.key")] {
             proxied.arg(option).arg(pki.path(file));
         }

@@ -31,9 +31,11 @@ const { values: given } = parseArgs({
   },
 })
 
-const file = (path) => (path ? readFileSync(path) : undefined)
+const isTls = given.transport === 'tls' || given.transport === 'wss'
+// With a certificate of its own, MQTT.js would speak TLS in any case.
+const file = (path) => (isTls && path ? readFileSync(path) : undefined)
 const way = {
-  protocol: given.transport === 'tls' ? 'mqtts' : given.transport === 'tcp' ? 'mqtt' : given.transport,
+  protocol: { tcp: 'mqtt', tls: 'mqtts', ws: 'ws', wss: 'wss' }[given.transport],
   path: given.path,
   ca: file(given.ca),
   cert: file(given.cert),
