@@ -3,6 +3,7 @@
 use super::document::{Entry, Section};
 use super::file::{FilePath, MILLISECOND, all};
 use super::proxy_protocol;
+use super::websocket::RequestPath;
 use crate::net::options::TcpOptions;
 use crate::net::upstream::{
     Balance, CheckKind, CheckSettings, DEFAULT, Ejection, MqttCheck, Server, ServerSettings, Thresholds,
@@ -37,6 +38,7 @@ pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSe
         // It is an option all the same.
         drop(section.section("tls"));
     }
+    let websocket: Option<OrOffPath> = section.parsed("websocket", "\"off\"");
     let proxy_protocol = section.choice("proxy_protocol", "\"off\"", &proxy_protocol::VERSIONS);
     section.finish();
     Some(UpstreamSettings {
@@ -52,11 +54,28 @@ pub(super) fn read(section: Section<'_, '_>, folder: &Path) -> Option<UpstreamSe
             None => None,
             Some(tls) => Some(tls?),
         },
+        websocket: websocket?.0,
         check: check?.settings,
         resolve_interval: resolve_interval?,
         tcp: TcpOptions { keepalive: keepalive?.on(), user_timeout: None },
         proxy_protocol: proxy_protocol?,
     })
+}
+
+/// The path of a WebSocket, or none.
+struct OrOffPath(Option<String>);
+
+impl FromStr for OrOffPath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<OrOffPath, &'static str> {
+        if text == "off" {
+            return Ok(OrOffPath(None));
+        }
+        let path: Result<RequestPath, _> = text.parse();
+        path.map(|path| OrOffPath(Some(path.0)))
+            .map_err(|_| "is not a path; expected e.g. \"/mqtt\", or \"off\"")
+    }
 }
 
 /// Reads all that have names.

@@ -52,7 +52,8 @@ pub(super) fn read(
     Some(WebSocket { settings: Some(Arc::new(settings)) })
 }
 
-struct RequestPath(String);
+/// The path of a request.
+pub(super) struct RequestPath(pub(super) String);
 
 impl FromStr for RequestPath {
     type Err = &'static str;

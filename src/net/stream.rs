@@ -23,8 +23,8 @@ pub enum Stream {
     TlsToClient(Box<server::TlsStream<Stream>>),
     /// A broker's end of TLS.
     TlsToBroker(Box<client::TlsStream<Stream>>),
-    /// A client's end of a WebSocket.
-    WebSocketToClient(Box<WebSocket>),
+    /// A WebSocket, on either side.
+    WebSocket(Box<WebSocket>),
 }
 
 impl Stream {
@@ -34,7 +34,7 @@ impl Stream {
             Stream::Tcp(socket) => SockRef::from(socket),
             Stream::TlsToClient(tls) => tls.get_ref().0.socket(),
             Stream::TlsToBroker(tls) => tls.get_ref().0.socket(),
-            Stream::WebSocketToClient(ws) => ws.get_ref().socket(),
+            Stream::WebSocket(ws) => ws.get_ref().socket(),
         }
     }
 
@@ -73,7 +73,7 @@ impl AsyncRead for Stream {
             Stream::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
             Stream::TlsToClient(tls) => end_of(Pin::new(tls).poll_read(cx, buffer)),
             Stream::TlsToBroker(tls) => end_of(Pin::new(tls).poll_read(cx, buffer)),
-            Stream::WebSocketToClient(ws) => Pin::new(ws).poll_read(cx, buffer),
+            Stream::WebSocket(ws) => Pin::new(ws).poll_read(cx, buffer),
         }
     }
 }
@@ -93,7 +93,7 @@ impl AsyncWrite for Stream {
             Stream::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::TlsToClient(tls) => Pin::new(tls).poll_write(cx, bytes),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_write(cx, bytes),
-            Stream::WebSocketToClient(ws) => Pin::new(ws).poll_write(cx, bytes),
+            Stream::WebSocket(ws) => Pin::new(ws).poll_write(cx, bytes),
         }
     }
 
@@ -102,7 +102,7 @@ impl AsyncWrite for Stream {
             Stream::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Stream::TlsToClient(tls) => Pin::new(tls).poll_flush(cx),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_flush(cx),
-            Stream::WebSocketToClient(ws) => Pin::new(ws).poll_flush(cx),
+            Stream::WebSocket(ws) => Pin::new(ws).poll_flush(cx),
         }
     }
 
@@ -111,7 +111,7 @@ impl AsyncWrite for Stream {
             Stream::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Stream::TlsToClient(tls) => Pin::new(tls).poll_shutdown(cx),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_shutdown(cx),
-            Stream::WebSocketToClient(ws) => Pin::new(ws).poll_shutdown(cx),
+            Stream::WebSocket(ws) => Pin::new(ws).poll_shutdown(cx),
         }
     }
 
@@ -124,7 +124,7 @@ impl AsyncWrite for Stream {
             Stream::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
             Stream::TlsToClient(tls) => Pin::new(tls).poll_write_vectored(cx, pieces),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_write_vectored(cx, pieces),
-            Stream::WebSocketToClient(ws) => Pin::new(ws).poll_write_vectored(cx, pieces),
+            Stream::WebSocket(ws) => Pin::new(ws).poll_write_vectored(cx, pieces),
         }
     }
 
@@ -133,7 +133,7 @@ impl AsyncWrite for Stream {
             Stream::Tcp(socket) => socket.is_write_vectored(),
             Stream::TlsToClient(tls) => tls.is_write_vectored(),
             Stream::TlsToBroker(tls) => tls.is_write_vectored(),
-            Stream::WebSocketToClient(ws) => ws.is_write_vectored(),
+            Stream::WebSocket(ws) => ws.is_write_vectored(),
         }
     }
 }

@@ -14,10 +14,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-/// The server's end of a WebSocket.
+/// One end of a WebSocket.
 #[derive(Debug)]
 pub struct WebSocket {
     inner: Stream,
+    role: Role,
     reader: Reader,
     /// What came behind the request, before it was answered. Never longer than a request may be.
     early: Vec<u8>,
@@ -35,12 +36,18 @@ struct Outgoing {
     header: Header,
     /// How much of the header is sent.
     sent: usize,
-    /// How much of the payload is not.
+    /// How much of the payload is.
+    at: usize,
+    /// How much of it is not.
     left: usize,
+    mask: Option<[u8; 4]>,
 }
 
 /// Who asks faster for pongs than it takes them, gets fewer of them.
 const MAX_PENDING: usize = 4 * (frame::MAX_CONTROL + 4);
+
+/// So much is masked at a time: on its way, nothing else may see what we were given.
+const MASKED: usize = 4096;
 
 /// A connection that did not become a WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +84,7 @@ pub async fn accept(
     match answered.unwrap_or(Err(NoWebSocket::TimedOut(bytes.len()))) {
         Ok(upgrade) => {
             let early = bytes.split_off(upgrade.size.min(bytes.len()));
-            Ok((WebSocket::new(stream, early, max_frame), upgrade))
+            Ok((WebSocket::new(Role::Server, stream, early, max_frame), upgrade))
         }
         Err(failure) => Err((failure, stream)),
     }
@@ -102,15 +109,45 @@ async fn answer(stream: &mut Stream, bytes: &mut Vec<u8>, rules: &Rules) -> Resu
     Ok(upgrade)
 }
 
+/// Asks a broker for a WebSocket. `host` is what it is called, with its port.
+///
+/// # Errors
+/// The connection broke, or the broker has none for us.
+pub async fn dial(mut stream: Stream, host: &str, path: &str) -> io::Result<WebSocket> {
+    let key = upgrade::key(random()?);
+    stream.write_all(&upgrade::request(host, path, &key)).await?;
+    stream.flush().await?;
+    let mut bytes = Vec::new();
+    let size = loop {
+        if read_some(&mut stream, &mut bytes, upgrade::MAX_REQUEST).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let answer = upgrade::read_answer(&bytes, &key);
+        match answer.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+            Reading::Complete(size) => break size,
+            Reading::NeedMore(_) => {}
+        }
+    };
+    let early = bytes.split_off(size.min(bytes.len()));
+    Ok(WebSocket::new(Role::Client, stream, early, u64::MAX))
+}
+
+fn random<const SIZE: usize>() -> io::Result<[u8; SIZE]> {
+    let mut bytes = [0; SIZE];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("the system has no random numbers"))?;
+    Ok(bytes)
+}
+
 impl WebSocket {
-    fn new(inner: Stream, early: Vec<u8>, max_frame: u64) -> WebSocket {
+    fn new(role: Role, inner: Stream, early: Vec<u8>, max_frame: u64) -> WebSocket {
         let header = Header::new(Opcode::Binary, 0, None);
         WebSocket {
             inner,
-            reader: Reader::new(Role::Server, max_frame),
+            role,
+            reader: Reader::new(role, max_frame),
             early,
             pending: Vec::new(),
-            frame: Outgoing { sent: header.as_bytes().len(), header, left: 0 },
+            frame: Outgoing { sent: header.as_bytes().len(), header, at: 0, left: 0, mask: None },
             has_ended: false,
             has_said_close: false,
         }
@@ -134,9 +171,24 @@ impl WebSocket {
         Pin::new(&mut self.inner).poll_read(cx, &mut space).map_ok(|()| space.filled().len())
     }
 
+    /// The mask of a new frame, where we are the one that masks. \[RFC 6455, section 5.3\]
+    fn mask(&self) -> io::Result<Option<[u8; 4]>> {
+        match self.role {
+            Role::Server => Ok(None),
+            Role::Client => random().map(Some),
+        }
+    }
+
+    /// A control frame that is to be sent. Without random numbers there is none, and the next write fails.
+    fn say(&mut self, kind: Opcode, payload: &[u8]) {
+        if let Ok(mask) = self.mask() {
+            self.pending.extend(frame::control(kind, payload, mask));
+        }
+    }
+
     fn say_close(&mut self, code: u16) {
         if !std::mem::replace(&mut self.has_said_close, true) {
-            self.pending.extend(frame::control(Opcode::Close, &code.to_be_bytes(), None));
+            self.say(Opcode::Close, &code.to_be_bytes());
         }
     }
 
@@ -197,7 +249,7 @@ impl AsyncRead for WebSocket {
                 }
             };
             if let Some(ping) = taken.ping.filter(|_| this.pending.len() < MAX_PENDING) {
-                this.pending.extend(frame::control(Opcode::Pong, &ping, None));
+                this.say(Opcode::Pong, &ping);
             }
             if let Some(code) = taken.close {
                 this.has_ended = true;
@@ -224,15 +276,24 @@ impl AsyncWrite for WebSocket {
             return Poll::Ready(Ok(0));
         }
         if this.frame.is_sent() {
-            this.frame = Outgoing {
-                header: Header::new(Opcode::Binary, bytes.len(), None),
-                sent: 0,
-                left: bytes.len(),
-            };
+            let mask = this.mask()?;
+            let header = Header::new(Opcode::Binary, bytes.len(), mask);
+            this.frame = Outgoing { header, sent: 0, at: 0, left: bytes.len(), mask };
         }
         // Who was told to come again, and comes with less or something else, fills the frame all the same: its borders
         // mean nothing.
         let payload = bytes.get(..this.frame.left).unwrap_or(bytes);
+        let mut copy = [0; MASKED];
+        let payload = match this.frame.mask {
+            None => payload,
+            Some(mask) => {
+                let count = payload.len().min(MASKED);
+                let copy = copy.get_mut(..count).unwrap_or_default();
+                copy.copy_from_slice(payload.get(..count).unwrap_or_default());
+                frame::apply_mask(copy, mask, this.frame.at);
+                copy
+            }
+        };
         loop {
             let header = this.frame.header.as_bytes().get(this.frame.sent..).unwrap_or_default();
             let inner = Pin::new(&mut this.inner);
@@ -247,7 +308,8 @@ impl AsyncWrite for WebSocket {
             let of_header = sent.min(header.len());
             this.frame.sent += of_header;
             let of_payload = sent - of_header;
-            this.frame.left -= of_payload.min(this.frame.left);
+            this.frame.at = this.frame.at.wrapping_add(of_payload);
+            this.frame.left = this.frame.left.saturating_sub(of_payload);
             if of_payload > 0 {
                 return Poll::Ready(Ok(of_payload));
             }

@@ -33,7 +33,7 @@ impl Connection<'_> {
             Ok((stream, upgrade)) => {
                 // The request is a part of what has to come in time.
                 self.waited += began.elapsed();
-                let stream = Stream::WebSocketToClient(Box::new(stream));
+                let stream = Stream::WebSocket(Box::new(stream));
                 match upgrade.forwarded_for.filter(|_| settings.forwarded_for) {
                     Some(forwarded) if self.follow(&forwarded) => {
                         let stream = self.knock(stream)?;

@@ -78,7 +78,7 @@ fn every_field_that_is_wrong_is_named() {
         (r#"{"as":null,"who":"x"}"#, "as: is missing"),
         (
             r#"{"as":"ip","who":"x"}"#,
-            "as: \"ip\" is not a kind of ban; expected one of clientid, username, peerhost",
+            "as: \"ip\" is not a kind of ban; expected one of clientid, username, cert_cn",
         ),
         (r#"{"as":1,"who":"x"}"#, "as: is a number; expected a string"),
         (r#"{"as":"clientid","who":7}"#, "who: is a number; expected a string"),

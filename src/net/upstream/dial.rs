@@ -5,6 +5,7 @@ use super::health::Event;
 use super::member::{Lease, Member};
 use super::server::Server;
 use crate::net::stream::Stream;
+use crate::net::websocket;
 use crate::wire::proxy_protocol::{self, Announcement, Tlvs};
 use std::io;
 use std::net::SocketAddr;
@@ -179,9 +180,16 @@ pub(super) async fn connect(
             let ours = Announcement { source, destination, tlvs: Tlvs::default() };
             socket.write_all(&proxy_protocol::header(version, client.unwrap_or(&ours))).await?;
         }
-        match &group.tls {
-            None => Ok(socket.into()),
-            Some(tls) => tls.connect(member.server(), socket.into()).await,
+        let stream = match &group.tls {
+            None => socket.into(),
+            Some(tls) => tls.connect(member.server(), socket.into()).await?,
+        };
+        match &group.settings.websocket {
+            None => Ok(stream),
+            Some(path) => {
+                let dialled = websocket::dial(stream, &member.server().to_string(), path).await?;
+                Ok(Stream::WebSocket(Box::new(dialled)))
+            }
         }
     };
     timeout_at(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

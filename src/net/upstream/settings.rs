@@ -30,6 +30,8 @@ pub struct UpstreamSettings {
     pub slow_start: Duration,
     /// How TLS is spoken with them; `None` speaks plainly.
     pub tls: Option<TlsSettings>,
+    /// The path of their WebSockets, where they are spoken to that way.
+    pub websocket: Option<String>,
     /// How they are asked how they are; `None` asks nothing.
     pub check: Option<CheckSettings>,
     /// How often names are looked up again.

@@ -29,6 +29,7 @@ fn settings(servers: impl IntoIterator<Item = Server>) -> UpstreamSettings {
         ejection: Ejection { after: 3, time: Duration::from_secs(5), max_time: Duration::from_mins(1) },
         slow_start: Duration::ZERO,
         tls: None,
+        websocket: None,
         check: None,
         resolve_interval: Duration::from_mins(1),
         tcp: TcpOptions::default(),

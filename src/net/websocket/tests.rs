@@ -109,6 +109,40 @@ async fn large_writes_come_out_whole_whatever_the_socket_takes() {
 }
 
 #[tokio::test]
+async fn both_ends_of_ours_understand_each_other() {
+    let (client, server) = sockets().await;
+    let dialling = tokio::spawn(dial(client.into(), "localhost:1", "/mqtt"));
+    let (mut server, upgrade) = accept(server, &rules(), 1 << 30, PATIENCE).await.expect("an upgrade");
+    assert_eq!(upgrade.host, "localhost");
+    let mut client = dialling.await.expect("no panic").expect("a WebSocket");
+    let sent: Vec<u8> = (0..1_000_000_u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[2]).collect();
+    let expected = sent.clone();
+    let writing = tokio::spawn(async move {
+        client.write_all(&sent).await.expect("connected");
+        client.shutdown().await.expect("connected");
+        let mut back = Vec::new();
+        client.read_to_end(&mut back).await.expect("connected");
+        back
+    });
+    let mut got = Vec::new();
+    server.read_to_end(&mut got).await.expect("connected");
+    assert!(got == expected);
+    // After a close nothing is written but the close itself.
+    server.shutdown().await.expect("connected");
+    drop(server);
+    assert_eq!(writing.await.expect("no panic"), b"");
+}
+
+#[tokio::test]
+async fn a_broker_without_websockets_is_an_error_in_words() {
+    let (client, mut server) = sockets().await;
+    let dialling = tokio::spawn(dial(client.into(), "localhost:1", "/mqtt"));
+    server.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").await.expect("connected");
+    let error = dialling.await.expect("no panic").expect_err("no WebSocket");
+    assert_eq!(error.to_string(), "the answer is HTTP 404; expected 101 Switching Protocols");
+}
+
+#[tokio::test]
 async fn nobody_makes_it_hold_more_than_a_few_pongs() {
     let (mut client, mut server) = pair().await;
     let pings = control(Opcode::Ping, &[7; 125], Some(MASK)).repeat(20_000);

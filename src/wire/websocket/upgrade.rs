@@ -1,11 +1,11 @@
 //! The upgrade of an HTTP/1.1 request to WebSocket \[RFC 6455, section 4\], with MQTT as its subprotocol
-//! \[MQTT-6.0.0-3\].
+//! \[MQTT-6.0.0-3\]: as it comes from clients, and as we send it to brokers.
 
 use crate::wire::Reading;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use httparse::{EMPTY_HEADER, Header, Request, Status};
+use httparse::{EMPTY_HEADER, Header, Request, Response, Status};
 
 /// The longest request, in bytes.
 pub const MAX_REQUEST: usize = 8 << 10;
@@ -242,8 +242,74 @@ impl Upgrade {
     }
 }
 
+/// The request of a client: ours, for a broker.
+pub fn request(host: &str, path: &str, key: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {}\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        PROTOCOLS[0]
+    )
+    .into_bytes()
+}
+
+/// The key of a request, of 16 random bytes.
+pub fn key(random: [u8; 16]) -> String {
+    STANDARD.encode(random)
+}
+
+/// Why a server's answer makes no WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotUpgraded {
+    /// Not even HTTP.
+    #[error("the answer is not HTTP")]
+    NotHttp,
+    /// More than [`MAX_REQUEST`] bytes, or too many headers.
+    #[error("the answer has too large a header")]
+    TooLarge,
+    /// Another status than 101.
+    #[error("the answer is HTTP {0}; expected 101 Switching Protocols")]
+    Status(u16),
+    /// A header is missing, there twice, or says something else.
+    #[error("the answer's header {0} is missing or says something else")]
+    Header(&'static str),
+}
+
+/// Reads the answer to a request with this key off the front of `bytes`; returns how many it took.
+///
+/// # Errors
+/// There is no WebSocket.
+pub fn read_answer(bytes: &[u8], key: &str) -> Result<Reading<usize>, NotUpgraded> {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut response = Response::new(&mut headers);
+    let size = match response.parse(bytes.get(..MAX_REQUEST).unwrap_or(bytes)) {
+        Ok(Status::Complete(size)) => size,
+        Ok(Status::Partial) if bytes.len() >= MAX_REQUEST => return Err(NotUpgraded::TooLarge),
+        Ok(Status::Partial) => return Ok(Reading::NeedMore(1)),
+        Err(httparse::Error::TooManyHeaders) => return Err(NotUpgraded::TooLarge),
+        Err(_) => return Err(NotUpgraded::NotHttp),
+    };
+    match response.code {
+        Some(101) => {}
+        code => return Err(NotUpgraded::Status(code.unwrap_or(0))),
+    }
+    let fields = Fields(response.headers);
+    let says = |name, value: &str, exactly: bool| {
+        let is_it = match fields.one(name) {
+            Ok(Some(found)) if exactly => found == value,
+            Ok(Some(found)) => found.split(',').any(|item| item.trim().eq_ignore_ascii_case(value)),
+            _ => false,
+        };
+        if is_it { Ok(()) } else { Err(NotUpgraded::Header(name)) }
+    };
+    says("Upgrade", "websocket", false)?;
+    says("Connection", "upgrade", false)?;
+    says("Sec-WebSocket-Accept", &accept(key), true)?;
+    says("Sec-WebSocket-Protocol", PROTOCOLS[0], true)?;
+    Ok(Reading::Complete(size))
+}
+
 /// What proves that a server has read a key. \[RFC 6455, section 4.2.2\]
-pub fn accept(key: &str) -> String {
+fn accept(key: &str) -> String {
     let proof =
         digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
     STANDARD.encode(proof)

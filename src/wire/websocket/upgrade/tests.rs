@@ -123,6 +123,35 @@ fn hosts_and_origins_are_held_to_the_rules() {
 }
 
 #[test]
+fn our_own_request_is_one_that_we_take_and_its_answer_one_that_we_believe() {
+    let key = key([7; 16]);
+    let ours = request("broker.example:8083", "/mqtt", &key);
+    let Ok(Reading::Complete(upgrade)) = read(&ours) else { panic!("an upgrade") };
+    assert_eq!((rules().check(&upgrade), &*upgrade.host), (Ok(()), "broker.example"));
+    let answer = upgrade.response();
+    for end in 0..answer.len() {
+        assert_eq!(read_answer(&answer[..end], &key), Ok(Reading::NeedMore(1)));
+    }
+    assert_eq!(read_answer(&[&answer[..], b"\x82\x00"].concat(), &key), Ok(Reading::Complete(answer.len())));
+
+    let text = String::from_utf8(answer).expect("text");
+    for (from, to, problem) in [
+        ("101 Switching Protocols", "404 Not Found", NotUpgraded::Status(404)),
+        ("Upgrade: websocket", "Upgrade: h2c", NotUpgraded::Header("Upgrade")),
+        ("Connection: Upgrade", "Connection: close", NotUpgraded::Header("Connection")),
+        (
+            "Sec-WebSocket-Protocol: mqtt",
+            "Sec-WebSocket-Protocol: soap",
+            NotUpgraded::Header("Sec-WebSocket-Protocol"),
+        ),
+        ("HTTP/1.1", "MQTT/1.1", NotUpgraded::NotHttp),
+    ] {
+        assert_eq!(read_answer(text.replace(from, to).as_bytes(), &key), Err(problem), "{from}");
+    }
+    assert_eq!(read_answer(text.as_bytes(), "another"), Err(NotUpgraded::Header("Sec-WebSocket-Accept")));
+}
+
+#[test]
 fn ports_are_no_part_of_a_host() {
     for (host, name) in [
         ("a.example:1", "a.example"),
