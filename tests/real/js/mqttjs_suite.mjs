@@ -28,6 +28,7 @@ const { values: given } = parseArgs({
     cert: { type: 'string' },
     key: { type: 'string' },
     only: { type: 'string' },
+    skip: { type: 'string', multiple: true, default: [] },
   },
 })
 
@@ -401,6 +402,6 @@ setTimeout(() => {
   process.exit(1)
 }, LIMIT).unref()
 for (const [name, play] of Object.entries(scenarios)) {
-  if (given.only !== undefined && given.only !== name) continue
+  if (given.skip.includes(name) || (given.only !== undefined && given.only !== name)) continue
   for (const version of [4, 5]) await run(name, version, play)
 }
