@@ -70,10 +70,16 @@ impl Secret {
         let begin = self.0 ^ (kind as u64) << 8 ^ parts.len() as u64;
         // A factor that is 0 would forget the other one: no part is as large as this, or known together with the secret.
         let factor = self.1 ^ 0xE703_7ED1_A0B4_28DB;
-        let (pairs, rest) = parts.as_chunks::<2>();
-        let key = pairs.iter().fold(begin, |key, [a, b]| fold(key ^ a, factor ^ b).wrapping_add(begin));
-        let last = rest.first().map_or(0, |last| *last);
-        fold(key ^ last ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93).max(1)
+        // One product mixes two numbers that are random to strangers; what there is more of, joins one of them first.
+        let (first, second) = match parts {
+            [] => (0, 0),
+            [only] => (*only, 0),
+            [first, .., last] => {
+                let middle = parts.get(1..parts.len() - 1).unwrap_or_default();
+                (middle.iter().fold(*first, |joined, part| joined.rotate_left(29) ^ part), *last)
+            }
+        };
+        fold(begin ^ first, factor ^ second).max(1)
     }
 
     /// A key that belongs to the same part of a table as `home` does: what a visit asks for at once stands together.
