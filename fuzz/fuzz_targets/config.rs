@@ -30,7 +30,8 @@ fn is_usable(config: &Config, text: &str) {
         assert!(config.settings.contains_key(&format!("listener.{}.bind", listener.name)));
     }
     for route in &config.routes {
-        assert!(config.upstreams.contains_key(&route.upstream) && !route.versions.is_empty());
+        assert!(&*route.upstream == "default" || config.upstreams.contains_key(&*route.upstream));
+        assert!(route.when.versions.as_ref().is_none_or(|versions| !versions.is_empty()));
     }
     assert_eq!(Config::parse(FILE, text).as_ref(), Ok(config), "read otherwise the second time");
     let nothing = Orders { keep: config.listeners.clone(), ..Orders::default() };
