@@ -5,8 +5,8 @@
 use super::document::{OrNone, Section};
 use super::units;
 use crate::admission::detection::{
-    AuthFailures, ByClientId, ByNetwork, Churn, ConnectionRate, Duplicates, Escalation, Growth, Hammering,
-    Nuisance, OnDuplicates, Settings, Threshold, ZonePolicy,
+    AuthFailures, ByClientId, ByJa4, ByNetwork, Churn, ConnectionRate, Duplicates, Escalation, Growth,
+    Hammering, Nuisance, OnDuplicates, Settings, Threshold, ZonePolicy,
 };
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -102,7 +102,8 @@ impl Draft {
         let counts_sessions = policy.by_clientid.is_some()
             || policy.by_username.is_some()
             || policy.by_peerhost.is_some()
-            || policy.by_network.is_some();
+            || policy.by_network.is_some()
+            || policy.by_ja4.is_some();
         policy.duplicates = duplicates.or(|| counts_sessions.then(Duplicates::default));
         if shadow { policy.shadowed() } else { policy }
     }
@@ -179,6 +180,10 @@ fn read_dimensions(section: &Section<'_, '_>, draft: &mut Draft) {
         set_prefix(wide, table.optional_or_off("ipv6_prefix", 16..129));
         set_prefix(narrow, table.optional_or_off("ipv6_site_prefix", 16..129));
     });
+    read_detector(section, "by_ja4", &mut policy.by_ja4, |table, by_ja4: &mut ByJa4| {
+        read_weighed_churn(table, &mut by_ja4.churn);
+        set(&mut by_ja4.max_residents, read_count(table, "max_residents"));
+    });
 }
 
 fn read_detectors(section: &Section<'_, '_>, draft: &mut Draft) {
@@ -242,8 +247,12 @@ fn read_detector<'n, 'd, P: Default>(
 }
 
 fn read_churn(table: &Section<'_, '_>, churn: &mut Churn) {
-    churn.threshold = read_threshold(table, churn.threshold);
     set(&mut churn.count_refused, table.optional_switch("count_refused"));
+    read_weighed_churn(table, churn);
+}
+
+fn read_weighed_churn(table: &Section<'_, '_>, churn: &mut Churn) {
+    churn.threshold = read_threshold(table, churn.threshold);
     set(&mut churn.short_session, table.optional_duration("short_session", ANY_TIME));
     set(&mut churn.per_client, read_count(table, "per_client"));
     set(&mut churn.residents_per_count, read_count(table, "residents_per_count"));
@@ -414,6 +423,20 @@ mod tests {
     }
 
     #[test]
+    fn fingerprints_are_weighed_and_never_counted_as_emqx_counts() {
+        let table =
+            "[flapping_detect.by_ja4]\nmax_count = 50\nmax_residents = 3\nper_client = 5\nshadow = true";
+        let policy_of = policy("", table, "default");
+        let by_ja4 = policy_of.by_ja4.expect("on");
+        assert_eq!((by_ja4.max_residents, by_ja4.churn.per_client), (3, 5));
+        assert_eq!((by_ja4.churn.threshold.max_count, by_ja4.churn.threshold.shadow), (50, true));
+        assert!(!policy_of.is_off() && policy_of.duplicates.is_some());
+        let mistakes =
+            parse("", "[flapping_detect.by_ja4]\ncount_refused = true\n").expect_err("no such option");
+        assert!(mistakes[0].contains("by_ja4.count_refused: is not an option"), "{mistakes:?}");
+    }
+
+    #[test]
     fn the_form_of_emqx_4_is_understood() {
         for text in ["30, 1m, 5m", "30,1m,5m", "30 1m 5m"] {
             let head = format!("flapping_detect_policy = \"{text}\"\nenable_flapping_detect = true");
@@ -490,6 +513,10 @@ mod tests {
             (
                 "[flapping_detect]\nby_peerhost = \"off\"",
                 "flapping_detect.by_peerhost: \"off\" is not a table; expected [flapping_detect.by_peerhost] or \"none\"",
+            ),
+            (
+                "[flapping_detect.by_ja4]\nmax_residents = 1000001",
+                "flapping_detect.by_ja4.max_residents: 1000001 is out of range; expected 0 to 1000000",
             ),
             (
                 "[detection.hammering]\nhush = \"1m\"",

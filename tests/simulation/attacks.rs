@@ -1,7 +1,9 @@
 //! Attacks, each beside a town of healthy devices. Attackers that have an account are as dangerous as it gets.
 
 use super::device::{Claim, Device, Life, What};
-use super::people::{SETTLED, claim, in_site, random_id, same, town, v4, with_password};
+use super::people::{
+    SETTLED, anywhere, claim, in_site, random_id, same, town, v4, with_odd_stack, with_password,
+};
 use super::world::{SECOND, World};
 use super::{Play, Scenario};
 use fastrand::Rng;
@@ -31,6 +33,14 @@ pub(crate) const ATTACKS: &[Scenario] = &[
     Scenario {
         name: "one user name, ever new client IDs, addresses all over",
         play: Play { act: one_name, minutes: 15 },
+    },
+    Scenario {
+        name: "ever new client IDs and addresses all over, one TLS stack",
+        play: Play { act: one_stack, minutes: 15 },
+    },
+    Scenario {
+        name: "ever new client IDs, user names and addresses all over, all refused, one TLS stack",
+        play: Play { act: one_stack_refused, minutes: 15 },
     },
     Scenario {
         name: "guessing one account's password from 300 addresses",
@@ -146,6 +156,20 @@ fn one_name(world: &mut World) {
     insider(world);
     attack(world, 50..200, |rng| {
         trusted(claim(v4(rng.u8(100..120), rng.u8(..), rng.u8(..), 9), &random_id(rng)))
+    });
+}
+
+fn one_stack(world: &mut World) {
+    town(world);
+    world.is_open = true;
+    attack(world, 50..200, |rng| with_odd_stack(claim(anywhere(rng), &random_id(rng))));
+}
+
+fn one_stack_refused(world: &mut World) {
+    town(world);
+    attack(world, 50..200, |rng| {
+        let (peer, name) = (anywhere(rng), random_id(rng));
+        with_odd_stack(with_password(claim(peer, &name), &name, rng.u64(..)))
     });
 }
 

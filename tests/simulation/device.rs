@@ -3,6 +3,7 @@
 use super::world::SECOND;
 use fastrand::Rng;
 use mqtt_bouncer::admission::detection::Stay;
+use mqtt_bouncer::admission::{Client, TlsIdentity};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -14,6 +15,15 @@ pub(crate) struct Claim {
     pub(crate) client_id: String,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<u64>,
+    /// The fingerprint of its TLS stack.
+    pub(crate) ja4: &'static str,
+}
+
+impl Claim {
+    pub(crate) fn client(&self) -> Client<'_> {
+        let tls = TlsIdentity { ja4: Some(self.ja4), ..TlsIdentity::default() };
+        Client::new(self.peer, &self.client_id, self.username.as_deref()).with_tls(tls)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! Innocents: what happens to healthy fleets, and looks like flapping to whoever counts connections.
 
 use super::device::{Claim, Device, Life, What};
-use super::people::{SETTLED, claim, healthy, in_site, random_id, same, short, town, v4, with_password};
+use super::people::{
+    SETTLED, anywhere, claim, healthy, in_site, random_id, same, short, town, v4, with_password,
+};
 use super::world::{MINUTE, Mood, SECOND, World};
 use super::{Play, Scenario};
 use std::net::IpAddr;
@@ -67,6 +69,14 @@ pub(crate) const INNOCENTS: &[Scenario] = &[
     Scenario {
         name: "300 sensors behind one address that connect once a minute",
         play: Play { act: sensors, minutes: 30 },
+    },
+    Scenario {
+        name: "fleet that has the TLS stack of an attacker who rotates all else, and a broker that restarts",
+        play: Play { act: same_stack, minutes: 25 },
+    },
+    Scenario {
+        name: "the same of five devices that come for two minutes every three hours",
+        play: Play { act: sleepers_of_same_stack, minutes: 600 },
     },
     Scenario { name: "our own restart, and again", play: Play { act: own_restart, minutes: 25 } },
     Scenario { name: "client kicked every 2 s", play: Play { act: kicked, minutes: 14 } },
@@ -267,6 +277,32 @@ fn sensors(world: &mut World) {
         sensor.is_polite = true;
         sensor.pause = 58 * SECOND..62 * SECOND;
     }
+}
+
+/// Somebody with the fleet's TLS stack, and with nothing else that stays.
+fn rotating(world: &mut World, pause: std::ops::Range<u64>) {
+    world.is_open = true;
+    let bot = Device::attacker(pause, |rng| claim(anywhere(rng), &random_id(rng)));
+    world.add(bot, SETTLED..SETTLED + SECOND);
+}
+
+fn same_stack(world: &mut World) {
+    town(world);
+    healthy(world, &[v4(85, 1, 1, 2)], 500);
+    rotating(world, 50..200);
+    all_moods(world, SETTLED + 3 * MINUTE, Mood::Down);
+    all_moods(world, SETTLED + 4 * MINUTE, Mood::Well);
+}
+
+fn sleepers_of_same_stack(world: &mut World) {
+    let homes: Vec<IpAddr> = (0..5).map(|i| v4(81, 2, i, 7)).collect();
+    for sleeper in healthy(world, &homes, 1) {
+        let sleeper = &mut world.devices[sleeper];
+        sleeper.life = short(2 * MINUTE..3 * MINUTE);
+        sleeper.is_polite = true;
+        sleeper.pause = 170 * MINUTE..180 * MINUTE;
+    }
+    rotating(world, 200..600);
 }
 
 fn own_restart(world: &mut World) {

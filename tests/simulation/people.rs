@@ -6,6 +6,9 @@ use fastrand::Rng;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+/// The TLS stack of everybody who is not told apart by it: healthy devices, and attackers that are as careful.
+const FLEET: &str = "t13d1516h2_8daaf6152771_02713d6af862";
+
 /// Healthy devices are there before anything happens.
 pub(crate) const SETTLED: u64 = 10 * MINUTE;
 
@@ -20,7 +23,18 @@ pub(crate) fn in_site(site: u16, rng: &mut Rng) -> IpAddr {
 }
 
 pub(crate) fn claim(peer: IpAddr, client_id: &str) -> Claim {
-    Claim { peer, what: What::Connect, client_id: client_id.to_owned(), username: None, password: None }
+    let client_id = client_id.to_owned();
+    Claim { peer, what: What::Connect, client_id, username: None, password: None, ja4: FLEET }
+}
+
+/// The same claim, by a TLS stack that nobody else has.
+pub(crate) fn with_odd_stack(claim: Claim) -> Claim {
+    Claim { ja4: "t13i1310h1_f57a46bbacb6_e7c285222651", ..claim }
+}
+
+/// Some address of the whole Internet.
+pub(crate) fn anywhere(rng: &mut Rng) -> IpAddr {
+    v4(rng.u8(11..80), rng.u8(..), rng.u8(..), rng.u8(..))
 }
 
 pub(crate) fn with_password(claim: Claim, username: &str, password: u64) -> Claim {

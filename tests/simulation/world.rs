@@ -175,7 +175,7 @@ impl World {
         if self.devices[device].is_attacker {
             self.report.attempts += 1;
         }
-        let client = Client::new(claim.peer, &claim.client_id, claim.username.as_deref());
+        let client = claim.client();
         if let Some(ban) = self.ban_of(&client, claim.what) {
             return self.refuse(device, &claim, &ban);
         }
@@ -221,7 +221,7 @@ impl World {
         } else {
             self.wrong(device, ban);
         }
-        let client = Client::new(claim.peer, &claim.client_id, claim.username.as_deref());
+        let client = claim.client();
         let knock = Knock { client, who: &ban.who };
         if let Answer::Silence { just_now: true, .. } =
             self.detection.banned(&self.policy, &knock, self.moment())
@@ -242,7 +242,7 @@ impl World {
         }
         let upstream = broker_name(broker);
         let arrival = Arrival {
-            client: Client::new(claim.peer, &claim.client_id, claim.username.as_deref()),
+            client: claim.client(),
             assigned_client_id: None,
             credentials: self.credentials(claim),
             is_exempt: false,
@@ -311,7 +311,7 @@ impl World {
     /// Tells detection of the end of a connection, and does what it says.
     fn tell(&mut self, claim: &Claim, end: End<'_>) {
         let visit = Visit {
-            client: Client::new(claim.peer, &claim.client_id, claim.username.as_deref()),
+            client: claim.client(),
             assigned_client_id: None,
             credentials: self.credentials(claim),
             is_exempt: false,
@@ -347,7 +347,7 @@ impl World {
         let mut seen = HashSet::new();
         for device in 0..self.devices.len() {
             let Some(claim) = self.devices[device].claimed.clone() else { continue };
-            let client = Client::new(claim.peer, &claim.client_id, claim.username.as_deref());
+            let client = claim.client();
             if judge.check(&client, self.wall()) == Verdict::Admit {
                 continue;
             }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | client identifier | accepted sessions that ended by the client's fault |
 //! | user name | of those, the short ones of a client identifier that is new there, or comes too often |
-//! | address, network | the same, and refused attempts of a client that is new there |
+//! | address, network, TLS fingerprint | the same, and refused attempts of a client that is new there |
 //!
 //! "New" and "too often" is what makes a crowd innocent: the 5,000 devices of a gateway are known after their first
 //! visit, and each of them may have its share of bad luck. A client that stayed for long once is new nowhere.
@@ -71,6 +71,9 @@ impl Detection {
         }
         if let Some(by_network) = &policy.by_network {
             self.count_networks(facts, by_network, hand, now, findings);
+        }
+        if let Some(by_ja4) = &policy.by_ja4 {
+            findings.extend(self.count_stack(facts, by_ja4, hand, now));
         }
     }
 
@@ -163,7 +166,14 @@ impl Detection {
     }
 
     /// True when this end is churn at a place.
-    fn is_churn(&self, facts: &Facts<'_>, place: u64, churn: &Churn, hand: &mut Hand<'_>, now: Now) -> bool {
+    pub(super) fn is_churn(
+        &self,
+        facts: &Facts<'_>,
+        place: u64,
+        churn: &Churn,
+        hand: &mut Hand<'_>,
+        now: Now,
+    ) -> bool {
         if churn.count_refused || facts.lived >= churn.short_session {
             return false;
         }
@@ -179,7 +189,7 @@ impl Detection {
 }
 
 impl Churn {
-    fn strike<'a>(&self, detector: Detector, target: Target<'a>, key: u64) -> Strike<'a> {
+    pub(super) fn strike<'a>(&self, detector: Detector, target: Target<'a>, key: u64) -> Strike<'a> {
         let Churn { threshold, residents_per_count, .. } = *self;
         Strike { detector, target, key, threshold, residents_per_count }
     }

@@ -19,14 +19,17 @@ pub(super) struct Crowd {
     peak: u32,
 }
 
+/// The keys of the places where a session lives; 0 where there is none.
+pub(super) type Places = [u64; 6];
+
 /// How a session entered, to be given back when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stay {
     pub(super) began: Moment,
     /// Its client had been a resident before.
     pub(super) is_returning: bool,
-    /// The places that it entered, which it leaves whatever the policy is by then; 0 where there is none.
-    pub(super) places: [u64; 5],
+    /// The places that it entered, which it leaves whatever the policy is by then.
+    pub(super) places: Places,
     /// What it is called.
     pub(super) names: Names,
 }
@@ -140,7 +143,7 @@ mod tests {
     }
 
     fn stay(seconds: u64) -> Stay {
-        Stay { began: at(seconds), is_returning: false, places: [0; 5], names: Names::default() }
+        Stay { began: at(seconds), is_returning: false, places: Places::default(), names: Names::default() }
     }
 
     #[test]
@@ -163,7 +166,7 @@ mod tests {
         }
         assert_eq!(crowd.usual_residents(at(1001), MINUTE), 0);
         crowd.enter(
-            Stay { began: at(1001), is_returning: true, places: [0; 5], names: Names::default() },
+            Stay { began: at(1001), is_returning: true, places: Places::default(), names: Names::default() },
             MINUTE,
         );
         assert_eq!(crowd.residents(), 1);

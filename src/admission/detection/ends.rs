@@ -87,6 +87,7 @@ impl Detection {
             {
                 hand.clients(name).marks.claim(name, owner, until, now.moment);
             }
+            self.remember_stack(facts, until, hand, now);
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Keys {
     pub(super) source: u64,
     /// The networks that count, with their prefix lengths.
     pub(super) networks: [Option<(u8, u64)>; 2],
+    /// Its TLS fingerprint, where fingerprints count.
+    pub(super) ja4: Option<u64>,
     /// The client identifier by which the broker knows it.
     pub(super) client_id: Option<u64>,
     pub(super) username: Option<u64>,
@@ -77,7 +79,9 @@ impl Keys {
             let is_source = addr.is_ipv6() && prefix == 64;
             *network = Some((prefix, if is_source { source } else { secret.network(addr, prefix) }));
         }
-        Keys { zone, peer, source, networks, client_id, username, credentials, identity }
+        let counted = policy.by_ja4.and(client.tls().ja4);
+        let ja4 = counted.map(|ja4| secret.name(Kind::Ja4, ja4));
+        Keys { zone, peer, source, networks, ja4, client_id, username, credentials, identity }
     }
 }
 
@@ -89,6 +93,7 @@ pub(super) struct Facts<'a> {
     pub(super) peer: IpAddr,
     pub(super) client_id: Option<&'a str>,
     pub(super) username: Option<&'a str>,
+    pub(super) ja4: Option<&'a str>,
     /// The broker said yes.
     pub(super) is_accepted: bool,
     /// From the CONNECT to the end.
@@ -109,6 +114,7 @@ impl<'a> Facts<'a> {
             peer: visit.client.peer(),
             client_id: visit.client_id(),
             username: visit.client.username(),
+            ja4: visit.client.tls().ja4,
             is_accepted: session.is_some_and(Session::is_accepted),
             lived: session.map_or(Duration::ZERO, |session| session.lived),
         }
@@ -122,6 +128,7 @@ impl<'a> Facts<'a> {
             peer: client.peer(),
             client_id: client.client_id(),
             username: client.username(),
+            ja4: client.tls().ja4,
             is_accepted: false,
             lived: Duration::ZERO,
         }
@@ -140,6 +147,8 @@ pub(super) struct Doubt {
     peer: IpAddr,
     client_id: Option<CompactString>,
     username: Option<CompactString>,
+    /// Where fingerprints count.
+    ja4: Option<CompactString>,
     is_accepted: bool,
     lived: Duration,
     pub(super) broker: u64,
@@ -155,6 +164,7 @@ impl Doubt {
             peer: facts.peer,
             client_id: facts.client_id.map(CompactString::from),
             username: facts.username.map(CompactString::from),
+            ja4: facts.keys.ja4.and(facts.ja4).map(CompactString::from),
             is_accepted: facts.is_accepted,
             lived: facts.lived,
             broker,
@@ -170,6 +180,7 @@ impl Doubt {
             peer: self.peer,
             client_id: self.client_id.as_deref(),
             username: self.username.as_deref(),
+            ja4: self.ja4.as_deref(),
             is_accepted: self.is_accepted,
             lived: self.lived,
         }

@@ -19,6 +19,8 @@ pub enum Detector {
     ByPeerHost,
     /// Churn from one network.
     ByNetwork,
+    /// Churn under one TLS fingerprint.
+    ByJa4,
     /// Password guessing.
     AuthFailures,
     /// What is no CONNECT.
@@ -35,11 +37,12 @@ pub enum Detector {
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 10] = [
+    pub const ALL: [Detector; 11] = [
         Detector::ByClientId,
         Detector::ByUsername,
         Detector::ByPeerHost,
         Detector::ByNetwork,
+        Detector::ByJa4,
         Detector::AuthFailures,
         Detector::Malformed,
         Detector::ConnectTimeouts,
@@ -55,6 +58,7 @@ impl Detector {
             Detector::ByUsername => "by_username",
             Detector::ByPeerHost => "by_peerhost",
             Detector::ByNetwork => "by_network",
+            Detector::ByJa4 => "by_ja4",
             Detector::AuthFailures => "auth_failures",
             Detector::Malformed => "malformed",
             Detector::ConnectTimeouts => "connect_timeouts",
@@ -67,9 +71,11 @@ impl Detector {
     /// Who makes its bans: `by`. The flapping detectors have EMQX's name.
     pub fn by(self) -> &'static str {
         match self {
-            Detector::ByClientId | Detector::ByUsername | Detector::ByPeerHost | Detector::ByNetwork => {
-                "flapping detector"
-            }
+            Detector::ByClientId
+            | Detector::ByUsername
+            | Detector::ByPeerHost
+            | Detector::ByNetwork
+            | Detector::ByJa4 => "flapping detector",
             Detector::AuthFailures => "authentication failure detector",
             Detector::Malformed => "malformed packet detector",
             Detector::ConnectTimeouts => "connect timeout detector",
@@ -87,9 +93,11 @@ impl Detector {
     /// Why it bans: `reason`. That of duplicates goes on with their addresses.
     pub fn reason(self) -> &'static str {
         match self {
-            Detector::ByClientId | Detector::ByUsername | Detector::ByPeerHost | Detector::ByNetwork => {
-                "flapping is detected"
-            }
+            Detector::ByClientId
+            | Detector::ByUsername
+            | Detector::ByPeerHost
+            | Detector::ByNetwork
+            | Detector::ByJa4 => "flapping is detected",
             Detector::AuthFailures => "too many different credentials were refused",
             Detector::Malformed => "too many malformed packets",
             Detector::ConnectTimeouts => "too many connections without CONNECT",

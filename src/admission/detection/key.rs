@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Username,
     Peer,
     Network,
+    /// A TLS fingerprint.
+    Ja4,
     Zone,
     Upstream,
     /// A window of one detector and policy.

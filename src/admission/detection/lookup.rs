@@ -1,7 +1,7 @@
 //! Under which keys things are remembered, and what is known of them.
 
 use super::Detection;
-use super::crowd::Stay;
+use super::crowd::{Places, Stay};
 use super::duplicates::Holder;
 use super::facts::{Facts, Keys};
 use super::finding::Detector;
@@ -14,8 +14,8 @@ use std::time::Duration;
 pub(super) struct Asked {
     pub(super) resident: Option<u64>,
     pub(super) accepted: Option<u64>,
-    /// Where it lives; 0 where there is none.
-    pub(super) places: [u64; 5],
+    /// Where it lives.
+    pub(super) places: Places,
 }
 
 impl Detection {
@@ -122,6 +122,9 @@ impl Detection {
             for (_, network) in facts.keys.networks.into_iter().flatten() {
                 read_at(network);
             }
+            if let Some(ja4) = facts.keys.ja4 {
+                read_at(ja4);
+            }
             if policy.connection_rate.is_some() {
                 seen.prefetch(self.pace_key(facts));
             }
@@ -143,10 +146,10 @@ impl Detection {
     }
 
     /// The places where a session lives, of those that anything is weighed against.
-    pub(super) fn places_of(&self, facts: &Facts<'_>) -> [u64; 5] {
+    pub(super) fn places_of(&self, facts: &Facts<'_>) -> Places {
         let (policy, zone) = (facts.policy, facts.keys.zone);
         let Keys { peer, source, networks, .. } = facts.keys;
-        let mut places = [0; 5];
+        let mut places = Places::default();
         let mut free = places.iter_mut();
         let mut add = |place| {
             if let Some(free) = free.next() {
@@ -171,6 +174,9 @@ impl Detection {
         }
         if let Some(second) = second.filter(|second| !is_place(*second) && Some(*second) != first) {
             add(second);
+        }
+        if let Some(ja4) = facts.keys.ja4 {
+            add(ja4);
         }
         places
     }

@@ -26,6 +26,7 @@ mod escalation;
 mod evidence;
 mod facts;
 mod finding;
+mod fingerprints;
 mod guesses;
 mod key;
 mod known;
@@ -50,8 +51,8 @@ pub use finding::{Answer, Detected, Detector, DuplicateClients, Finding, Hushed}
 pub use key::Secret;
 pub use moment::Moment;
 pub use policy::{
-    AuthFailures, ByClientId, ByNetwork, Churn, ConnectionRate, Duplicates, Escalation, Growth, Hammering,
-    Nuisance, OnDuplicates, Settings, Threshold, ZonePolicy,
+    AuthFailures, ByClientId, ByJa4, ByNetwork, Churn, ConnectionRate, Duplicates, Escalation, Growth,
+    Hammering, Nuisance, OnDuplicates, Settings, Threshold, ZonePolicy,
 };
 pub use visit::{Cause, Codes, End, Knock, NoConnect, Refused, Session, Visit};
 

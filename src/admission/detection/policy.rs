@@ -20,6 +20,8 @@ pub struct ZonePolicy {
     pub by_peerhost: Option<Churn>,
     /// The same of networks.
     pub by_network: Option<ByNetwork>,
+    /// TLS fingerprints, on which nobody lives, whose short sessions or refused attempts have ever new names.
+    pub by_ja4: Option<ByJa4>,
     /// Addresses that try password after password.
     pub auth_failures: Option<AuthFailures>,
     /// Addresses that send what is no CONNECT, or too large a one.
@@ -84,6 +86,17 @@ pub struct ByNetwork {
     pub ipv4_prefix: Option<u8>,
     /// The prefix lengths of IPv6 networks.
     pub ipv6_prefixes: [Option<u8>; 2],
+}
+
+/// Churn of TLS fingerprints. A whole fleet has one, so what counts against it is weighed against all who live under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByJa4 {
+    /// How much makes a ban. No single address (IPv6: no single /64) makes more than a quarter of it. Its `count_refused`
+    /// is not looked at: to ban a fleet's fingerprint for what its clients claim is in nobody's interest.
+    pub churn: Churn,
+    /// A fingerprint is never banned while more residents than this live under it, or did of late. One that had a
+    /// resident within [`Settings::memory`] counts as having one.
+    pub max_residents: u32,
 }
 
 /// Password guessing. What is counted is different credentials that the broker refuses; a client that repeats one
@@ -225,6 +238,13 @@ impl Default for ByNetwork {
     }
 }
 
+impl Default for ByJa4 {
+    fn default() -> ByJa4 {
+        let threshold = Threshold { max_count: 100, ban_time: 10 * MINUTE, ..Threshold::default() };
+        ByJa4 { churn: Churn { threshold, ..Churn::default() }, max_residents: 0 }
+    }
+}
+
 impl Default for AuthFailures {
     fn default() -> AuthFailures {
         AuthFailures {
@@ -304,6 +324,7 @@ impl ZonePolicy {
             by_username: None,
             by_peerhost: None,
             by_network: None,
+            by_ja4: None,
             auth_failures: None,
             malformed: None,
             connect_timeouts: None,
@@ -326,6 +347,7 @@ impl ZonePolicy {
             by_username: Some(churn),
             by_peerhost: Some(churn),
             by_network: Some(ByNetwork { churn: wide, ..ByNetwork::default() }),
+            by_ja4: Some(ByJa4::default()),
             auth_failures: Some(AuthFailures::default()),
             malformed: Some(Nuisance::default()),
             connect_timeouts: Some(Nuisance { threshold: per_minute(30, 10), ..Nuisance::default() }),
@@ -341,6 +363,7 @@ impl ZonePolicy {
         self.by_clientid.is_none()
             && self.by_username.is_none()
             && self.by_network.is_none()
+            && self.by_ja4.is_none()
             && self.hammering.is_none()
             && self.duplicates.is_none()
             && !self.weighs_sources()
@@ -370,6 +393,7 @@ impl ZonePolicy {
             self.by_username.as_mut().map(|policy| &mut policy.threshold),
             self.by_peerhost.as_mut().map(|policy| &mut policy.threshold),
             self.by_network.as_mut().map(|policy| &mut policy.churn.threshold),
+            self.by_ja4.as_mut().map(|policy| &mut policy.churn.threshold),
             self.auth_failures.as_mut().map(|policy| &mut policy.threshold),
             self.malformed.as_mut().map(|policy| &mut policy.threshold),
             self.connect_timeouts.as_mut().map(|policy| &mut policy.threshold),

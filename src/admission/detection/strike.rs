@@ -25,6 +25,7 @@ pub(super) enum Target<'a> {
     /// An address; of IPv6, the address.
     Peer(IpAddr),
     Network(IpAddr, u8),
+    Ja4(&'a str),
 }
 
 impl<'a> Target<'a> {
@@ -38,6 +39,7 @@ impl<'a> Target<'a> {
             Target::ClientId(id) => Who::ClientId(id.into()),
             Target::Username(name) => Who::Username(name.into()),
             Target::Peer(peer) => Who::PeerHost(peer),
+            Target::Ja4(ja4) => Who::TlsJa4(ja4.into()),
             Target::Network(peer, prefix) => {
                 IpNet::new(peer, prefix).map_or(Who::PeerHost(peer), |net| Who::PeerHostNet(canonical(net)))
             }

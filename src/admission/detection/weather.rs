@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn old() -> Stay {
-        Stay { began: at(0), is_returning: false, places: [0; 5], names: Names::default() }
+        Stay { began: at(0), is_returning: false, places: [0; 6], names: Names::default() }
     }
 
     #[test]
