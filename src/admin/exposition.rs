@@ -300,6 +300,11 @@ fn upstream(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
         "1 when the last attempt to reach the broker succeeded, 0 when it failed. Absent before the first one.",
         configured().filter_map(|(s, one)| Some(([s], u64::from(one.is_reachable?)))),
     )?;
+    page.gauge(
+        "upstream_certificate_ends_timestamp_seconds",
+        "When the certificate that we show to the brokers of a group ends, in seconds since 1970.",
+        stats.upstream_certificates.iter().map(|(name, ends)| ([("upstream", name.as_str())], *ends)),
+    )?;
     members(page, stats)
 }
 

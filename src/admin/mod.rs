@@ -69,12 +69,11 @@ pub use explanation::{BadExplanation, Evidence, Explained, Taken};
 pub use health::Watch;
 pub use lists::{Changes, Mode, one_of, page_of};
 pub use server::{Gate, GateSettings};
-pub use settings::{Limits, ListenSettings, TlsFiles};
+pub use settings::{Limits, ListenSettings};
 pub use socket::{Socket, SocketError};
 pub use steering::{
     Ask, LastReload, ListenerStatus, NotReloaded, OptionBody, Reloaded, RunningConfig, Source, Status,
     Steering, UpstreamStatus,
 };
-pub use tls::TlsError;
 pub use upstreams::{FailureBody, ServerBody, UpstreamBody, UpstreamsBody};
 pub use users::UserBody;

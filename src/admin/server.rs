@@ -5,11 +5,12 @@ use super::settings::{Limits, ListenSettings};
 use super::socket::Socket;
 use super::stalled::Stalled;
 use super::strangers;
-use super::tls::{self, TlsError};
+use super::tls;
 use crate::net::linger;
 use crate::net::listener::Listener;
 use crate::net::slots::Slots;
 use crate::net::stop::Stop;
+use crate::net::tls::TlsFileError;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::body::Body;
@@ -49,7 +50,7 @@ impl GateSettings {
     ///
     /// # Errors
     /// It cannot be shown.
-    pub fn read(settings: &ListenSettings) -> Result<GateSettings, TlsError> {
+    pub fn read(settings: &ListenSettings) -> Result<GateSettings, TlsFileError> {
         let tls = settings.tls.as_ref().map(tls::server_config).transpose()?;
         Ok(GateSettings { max_connections: settings.max_connections, tls })
     }

@@ -1,5 +1,6 @@
 //! What can be set for the API.
 
+use crate::net::tls::KeyPair;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,7 @@ pub struct ListenSettings {
     /// Where it listens; port 0 takes any free port.
     pub bind: SocketAddr,
     /// The certificate; `None` for plain HTTP.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<KeyPair>,
     /// The name and password of the user that the first start makes; `None` for a random password.
     pub password_file: Option<PathBuf>,
     /// EMQX's file of keys.
@@ -19,15 +20,6 @@ pub struct ListenSettings {
     pub max_connections: usize,
     /// How long a token holds after it was last used.
     pub token_ttl: Duration,
-}
-
-/// A certificate and its key, as PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate and those between it and the authority.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
 }
 
 /// How much callers may take, and for how long. They hold on the socket, too.

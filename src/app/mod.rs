@@ -381,7 +381,8 @@ impl App {
 
     fn look_at_certificates(&mut self) {
         let now = self.proxy.bouncer.clock().now().as_millis() / 1000;
-        self.certificates.tick(self.open.values().map(|open| &open.door), now);
+        let routes = self.proxy.routes.load();
+        self.certificates.tick(self.open.values().map(|open| &open.door), &routes.groups, now);
     }
 
     fn open(&mut self, config: ListenerConfig, listener: Arc<Listener>, servers: &mut Servers) {

@@ -5,7 +5,7 @@ use super::keeping::SOCKET_FILE;
 use crate::accounts::{self, ApiKey, FileError, FirstUser};
 use crate::admin::{
     Accounts, AccountsError, Admin, Ask, Gate, GateSettings, Limits, ListenSettings, Socket, SocketError,
-    Steering, TlsError, Watch,
+    Steering, Watch,
 };
 use crate::admission::Timestamp;
 use crate::cleanup::CleanupSettings;
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::findings::Findings;
 use crate::net::listener::{ListenOptions, Listener};
 use crate::net::stop::Stop;
+use crate::net::tls::TlsFileError;
 use crate::proxy::Proxy;
 use crate::store::{self, Store};
 use crate::telemetry::Telemetry;
@@ -82,7 +83,7 @@ pub enum AdminError {
     },
     /// The certificate.
     #[error("[admin.tls]")]
-    Tls(#[from] TlsError),
+    Tls(#[from] TlsFileError),
     /// A file of accounts cannot be read.
     #[error("[admin] {option}: cannot read {}", path.display())]
     Unreadable {

@@ -2,7 +2,8 @@
 
 use super::document::Section;
 use super::file::{Bind, FilePath, ListenerConfig, MILLISECOND};
-use crate::admin::{Limits, ListenSettings, TlsFiles};
+use crate::admin::{Limits, ListenSettings};
+use crate::net::tls::KeyPair;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -67,7 +68,7 @@ const TOKEN_TTL: std::ops::RangeInclusive<std::time::Duration> =
 
 /// What was read of a section that may be left out.
 struct Tls {
-    files: Option<TlsFiles>,
+    files: Option<KeyPair>,
 }
 
 fn read_tls(section: &Section<'_, '_>, folder: &Path) -> Option<Tls> {
@@ -80,7 +81,7 @@ fn read_tls(section: &Section<'_, '_>, folder: &Path) -> Option<Tls> {
         tls.required("cert", "a file with the certificate (PEM), e.g. \"admin.pem\"");
     let key: Option<FilePath> = tls.required("key", "a file with its private key (PEM), e.g. \"admin.key\"");
     tls.finish();
-    Some(Tls { files: Some(TlsFiles { cert: folder.join(cert?.0), key: folder.join(key?.0) }) })
+    Some(Tls { files: Some(KeyPair { cert: folder.join(cert?.0), key: folder.join(key?.0) }) })
 }
 
 fn check_bind(

@@ -5,6 +5,7 @@ use super::file::{FilePath, MILLISECOND, all};
 use super::proxy_protocol;
 use super::websocket::RequestPath;
 use crate::net::options::TcpOptions;
+use crate::net::tls::KeyPair;
 use crate::net::upstream::{
     Balance, CheckKind, CheckSettings, DEFAULT, Ejection, MqttCheck, Server, ServerSettings, Thresholds,
     TlsSettings, UpstreamSettings,
@@ -214,13 +215,15 @@ fn read_tls(section: Section<'_, '_>, folder: &Path) -> Option<TlsSettings> {
     let server_name: Option<CertificateName> = section.optional("server_name");
     let verify = section.switch("verify", "true");
     let alpn = section.list_or::<Protocol>("alpn", ("[]", Vec::new()), "names of protocols, e.g. [\"mqtt\"]");
+    let expiry_warning = section.duration("expiry_warning", "\"2w\"", Duration::ZERO);
     section.finish();
     Some(TlsSettings {
         ca,
-        identity: cert.zip(key),
+        identity: cert.zip(key).map(|(cert, key)| KeyPair { cert, key }),
         server_name: server_name.map(|name| name.0),
         verify: verify?,
         alpn: alpn.into_iter().map(|protocol| protocol.0).collect(),
+        expiry_warning: expiry_warning?,
     })
 }
 

@@ -11,10 +11,12 @@ mod handshake;
 mod resolver;
 mod server;
 mod settings;
+mod watch;
 
 pub use error::{Ended, Refused};
 pub use facts::{CertFacts, CertField, TlsFacts};
-pub use files::TlsFileError;
+pub use files::{Loaded, Shown, TlsFileError, key_pair};
 pub use handshake::{Knock, accept, listen};
-pub use server::{Shown, TlsServer};
+pub use server::TlsServer;
 pub use settings::{CipherSuiteName, ClientAuth, KeyPair, MinVersion, TlsSettings, UnknownName};
+pub use watch::WatchedFiles;

@@ -53,7 +53,7 @@ fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_keeps_the_old() {
     site.write("key.pem", "no key");
     let (code, _, stderr) = site.run(&["reload"], "");
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("[admin.tls]: cannot read a private key from SITE/key.pem"), "{stderr}");
+    assert!(stderr.contains("[admin.tls]: SITE/key.pem has no private key"), "{stderr}");
     assert!(status(&site, &proxy).0, "the old one is still shown");
     // A key of somebody else.
     site.write("key.pem", KeyPair::generate().expect("a key").serialize_pem());

@@ -66,7 +66,9 @@ fn metrics(text: &str) -> BTreeMap<String, Metric> {
 /// The metrics of a proxy of which everything was asked that makes a metric.
 fn served() -> BTreeMap<String, Metric> {
     let listener = "[[listener]]\nname = \"mqtts\"\ntype = \"tls\"\nbind = \"127.0.0.1:0\"\n";
-    let site = Site::new(&format!("{listener}tls = {{ cert = \"server.pem\", key = \"server.key\" }}"));
+    let tls = "tls = { cert = \"server.pem\", key = \"server.key\" }";
+    let group = format!("[upstreams.secured]\nservers = [\"127.0.0.1:1\"]\n{tls}");
+    let site = Site::new(&format!("{listener}{tls}\n{group}"));
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     site.write("server.pem", own.cert.pem());
     site.write("server.key", own.signing_key.serialize_pem());

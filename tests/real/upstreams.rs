@@ -238,14 +238,13 @@ fn a_broker_behind_tls_is_believed_by_its_authority_and_its_name() {
     assert_eq!(Client::knock(proxy.addr, Version::V5, "second").err(), Some(0x88));
     proxy.log().wait_for(mark, &["no broker", "not valid for name", "broker.example"]);
 
-    // Another authority in the same file counts from the next reload on.
+    // Another authority in the same file counts for whoever comes next.
     let mut kept = {
         proxy.reload(&config(""), "config file is in use");
         let kept = Client::enter(proxy.addr, Version::V311, "kept");
         fs::copy(theirs.path().join("ca.pem"), &ca).expect("copied");
         kept
     };
-    Client::enter(proxy.addr, Version::V5, "still").assert_alive();
     proxy.reload(&config(""), "config file is in use");
     let mark = proxy.log().mark();
     assert_eq!(Client::knock(proxy.addr, Version::V5, "third").err(), Some(0x88));
@@ -276,6 +275,56 @@ fn a_broker_that_wants_certificates_gets_ours() {
     proxy.reload(&tls(""), "config file is in use");
     let (code, _) = come(proxy.addr, "unknown");
     assert!(matches!(code, None | Some(0x88)), "{code:?}");
+}
+
+#[test]
+fn a_certificate_for_brokers_that_changes_on_disk_is_shown_and_a_broken_one_is_not() {
+    let (ours, theirs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    make_certificates(ours.path());
+    make_certificates(theirs.path());
+    let (_broker, server) = start_tls(ours.path(), "require_certificate true");
+    let shown = tempfile::tempdir().expect("a folder");
+    let show = |from: &Path, file: &str| {
+        // As those do it who renew certificates: whoever reads finds one or the other.
+        fs::copy(from.join(file), shown.path().join("next")).expect("copied");
+        fs::rename(shown.path().join("next"), shown.path().join(file)).expect("renamed");
+    };
+    for file in ["client.pem", "client.key"] {
+        show(theirs.path(), file);
+    }
+    let file = |name| shown.path().join(name).display().to_string();
+    let tls = format!(
+        "tls = {{ ca = \"{}\", cert = \"{}\", key = \"{}\", expiry_warning = \"366d\" }}",
+        ours.path().join("ca.pem").display(),
+        file("client.pem"),
+        file("client.key")
+    );
+    let proxy = Proxy::start(&sharing(std::slice::from_ref(&server), &tls, ""));
+    proxy.log().wait_for(0, &["WARN", "our certificate expires soon", "upstream=default", "device-1"]);
+    let (code, _) = come(proxy.addr, "stranger");
+    assert!(matches!(code, None | Some(0x88)), "{code:?}");
+    let stats = || -> serde_json::Value {
+        serde_json::from_str(&proxy.command(&["top", "--once", "--json"])).expect("JSON")
+    };
+    assert!(stats()["upstream_certificates"]["default"].as_i64().is_some_and(|ends| ends > 0));
+
+    // Between the two files, the pair is a broken one.
+    let mark = proxy.log().mark();
+    show(ours.path(), "client.key");
+    let line =
+        proxy.log().wait_for(mark, &["ERROR", "changed certificates are not used", "upstream=default"]);
+    assert!(line.contains("cannot be used together"), "{line}");
+    let mark = proxy.log().mark();
+    show(ours.path(), "client.pem");
+    proxy.log().wait_for(mark, &["certificates have changed and are in use", "upstream=default"]);
+    let mut kept = Client::enter(proxy.addr, Version::V5, "kept");
+
+    let mark = proxy.log().mark();
+    fs::write(file("client.pem"), "-----BEGIN CERTIFICATE-----\nbroken\n").expect("written");
+    let line = proxy.log().wait_for(mark, &["changed certificates are not used"]);
+    assert!(line.contains("client.pem"), "{line}");
+    Client::enter(proxy.addr, Version::V311, "still").assert_alive();
+    kept.assert_alive();
 }
 
 #[test]

@@ -49,6 +49,7 @@ impl Stats {
             log: Log { suppressed_lines: admin.telemetry.suppressed() },
             upstream: upstream(admin),
             upstreams: members(admin),
+            upstream_certificates: certificates(admin),
             reloads: reloads(admin),
             requests: metrics.api.calls().into_iter().map(requests).collect(),
             process: process(Usage::now()),
@@ -175,6 +176,12 @@ fn members(admin: &Admin) -> Vec<UpstreamServer> {
         }
     };
     all.map(told).collect()
+}
+
+fn certificates(admin: &Admin) -> BTreeMap<String, i64> {
+    let routes = admin.proxy.routes.load();
+    let shown = |group: &Arc<Upstream>| Some((group.name().to_string(), group.shown()?.not_after));
+    routes.groups.all().filter_map(shown).collect()
 }
 
 fn reloads(admin: &Admin) -> Reloads {

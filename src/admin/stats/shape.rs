@@ -48,6 +48,10 @@ pub struct Stats {
     pub upstream: BTreeMap<String, Server>,
     /// The brokers, by group.
     pub upstreams: Vec<UpstreamServer>,
+    /// When the certificate that we show to the brokers of a group ends, in seconds since 1970, by group. Groups that are
+    /// shown none are not there.
+    #[serde(default)]
+    pub upstream_certificates: BTreeMap<String, i64>,
     /// The config file, read again.
     pub reloads: Reloads,
     /// Calls of this API.

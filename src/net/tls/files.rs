@@ -2,12 +2,8 @@
 
 use super::settings::KeyPair;
 use crate::wire::x509;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -74,14 +70,43 @@ pub enum TlsFileError {
 
 /// A certificate with its key, ready to be shown.
 #[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) key: Arc<CertifiedKey>,
+pub struct Loaded {
+    /// What rustls shows.
+    pub key: Arc<CertifiedKey>,
+    /// What stands in it.
     pub(super) facts: x509::Certificate,
+    path: PathBuf,
 }
 
-pub(super) fn key_pair(files: &KeyPair, provider: &CryptoProvider) -> Result<Loaded, TlsFileError> {
+/// A certificate that we show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The file.
+    pub path: PathBuf,
+    /// The subject, or the first name that it is for.
+    pub subject: String,
+    /// It is good until then, in seconds since 1970.
+    pub not_after: i64,
+}
+
+impl Loaded {
+    /// What is worth telling of it.
+    pub fn shown(&self) -> Shown {
+        let subject = match (&self.facts.dn, self.facts.dns_names.first()) {
+            (dn, Some(name)) if dn.is_empty() => name.clone(),
+            (dn, _) => dn.clone(),
+        };
+        Shown { path: self.path.clone(), subject, not_after: self.facts.not_after }
+    }
+}
+
+/// Reads a certificate and its key.
+///
+/// # Errors
+/// They cannot be read, or not be used together.
+pub fn key_pair(files: &KeyPair, provider: &CryptoProvider) -> Result<Loaded, TlsFileError> {
     let KeyPair { cert, key } = files;
-    let chain: Vec<CertificateDer<'static>> = all("certificate", "CERTIFICATE", cert)?;
+    let chain: Vec<CertificateDer<'static>> = all(CERTIFICATES, cert)?;
     let facts = chain.first().and_then(|leaf| x509::read(leaf));
     let facts = facts.ok_or_else(|| TlsFileError::NoCertificate(cert.clone()))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|source| match source {
@@ -98,12 +123,12 @@ pub(super) fn key_pair(files: &KeyPair, provider: &CryptoProvider) -> Result<Loa
         Ok(()) | Err(RustlsError::InconsistentKeys(tokio_rustls::rustls::InconsistentKeys::Unknown)) => {}
         Err(source) => return Err(pair(source)),
     }
-    Ok(Loaded { key: Arc::new(certified), facts })
+    Ok(Loaded { key: Arc::new(certified), facts, path: cert.clone() })
 }
 
 pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsFileError> {
     let mut roots = RootCertStore::empty();
-    for (index, authority) in all("certificate", "CERTIFICATE", path)?.into_iter().enumerate() {
+    for (index, authority) in all(CERTIFICATES, path)?.into_iter().enumerate() {
         let bad = |source| TlsFileError::Authority { path: path.to_owned(), number: index + 1, source };
         roots.add(authority).map_err(bad)?;
     }
@@ -113,32 +138,22 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsFileError> {
 pub(super) fn revocations(
     paths: &[PathBuf],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {
-    let lists: Result<Vec<Vec<_>>, _> =
-        paths.iter().map(|path| all("revocation list", "X509 CRL", path)).collect();
+    let lists: Result<Vec<Vec<_>>, _> = paths.iter().map(|path| all(REVOCATION_LISTS, path)).collect();
     Ok(lists?.into_iter().flatten().collect())
 }
 
-fn all<T: PemObject>(what: &'static str, label: &'static str, path: &Path) -> Result<Vec<T>, TlsFileError> {
+/// What many of a kind are called, what one is, and how it begins.
+type Kind = (&'static str, &'static str, &'static str);
+
+const CERTIFICATES: Kind = ("certificates", "certificate", "CERTIFICATE");
+const REVOCATION_LISTS: Kind = ("revocation lists", "revocation list", "X509 CRL");
+
+fn all<T: PemObject>((many, one, label): Kind, path: &Path) -> Result<Vec<T>, TlsFileError> {
     let read = T::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<T>, _>>);
-    let items = read.map_err(|source| TlsFileError::Unreadable { what, path: path.to_owned(), source })?;
-    if items.is_empty() { Err(TlsFileError::Empty { what, label, path: path.to_owned() }) } else { Ok(items) }
-}
-
-/// By what it is seen that a file is another one, or has changed. A link that now leads elsewhere is another file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
-    modified: Option<SystemTime>,
-    size: u64,
-    inode: u64,
-}
-
-/// The stamp of a file that is there.
-pub(super) fn stamp(path: &Path) -> Option<Stamp> {
-    let seen = |metadata: fs::Metadata| Stamp {
-        modified: metadata.modified().ok(),
-        size: metadata.len(),
-        inode: metadata.ino(),
-    };
-    let metadata: io::Result<_> = fs::metadata(path);
-    metadata.ok().map(seen)
+    let unreadable = |source| TlsFileError::Unreadable { what: many, path: path.to_owned(), source };
+    let items = read.map_err(unreadable)?;
+    if items.is_empty() {
+        return Err(TlsFileError::Empty { what: one, label, path: path.to_owned() });
+    }
+    Ok(items)
 }

@@ -1,11 +1,11 @@
 //! A listener's side of TLS, with every file read.
 
-use super::files::{self, Loaded, Stamp, TlsFileError};
+use super::files::{self, Loaded, Shown, TlsFileError};
 use super::resolver::ByName;
 use super::settings::{ClientAuth, MinVersion, TlsSettings};
+use super::watch::WatchedFiles;
 use aws_lc_rs::digest::{Context, SHA256};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
@@ -28,23 +28,9 @@ pub struct TlsServer {
     pub(super) turns: Arc<Semaphore>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     shown: Vec<Shown>,
-    /// How the files looked when they were read last, well or not.
-    stamps: Mutex<Stamps>,
+    files: WatchedFiles,
     resumption: Option<Resumption>,
 }
-
-/// A certificate that a listener shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
-    /// The file.
-    pub path: PathBuf,
-    /// The subject, or the first name that it is for.
-    pub subject: String,
-    /// It is good until then, in seconds since 1970.
-    pub not_after: i64,
-}
-
-type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 
 /// What lets clients skip most of a handshake.
 #[derive(Debug, Clone)]
@@ -63,8 +49,7 @@ impl TlsServer {
     /// # Errors
     /// A file cannot be used.
     pub fn load(settings: &TlsSettings, before: Option<&TlsServer>) -> Result<TlsServer, TlsFileError> {
-        // What is changed while it is being read is read once more.
-        let stamps = stamps(settings);
+        let files = watched(settings);
         let provider = Arc::new(provider_of(settings));
         let loaded: Vec<Loaded> = settings
             .certificates
@@ -92,11 +77,7 @@ impl TlsServer {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        let shown = settings.certificates.iter().zip(&loaded).map(|(files, loaded)| Shown {
-            path: files.cert.clone(),
-            subject: subject(loaded),
-            not_after: loaded.facts.not_after,
-        });
+        let shown = loaded.iter().map(Loaded::shown);
         let turns = match before.filter(|before| before.settings.max_handshakes == settings.max_handshakes) {
             Some(before) => Arc::clone(&before.turns),
             None => Arc::new(Semaphore::new(turns(settings))),
@@ -108,7 +89,7 @@ impl TlsServer {
             turns,
             verifier,
             shown: shown.collect(),
-            stamps: Mutex::new(stamps),
+            files,
             resumption,
         })
     }
@@ -125,11 +106,7 @@ impl TlsServer {
 
     /// True when a file is another one than it was when this was asked last, or when it was read.
     pub fn take_change(&self) -> bool {
-        let now = stamps(&self.settings);
-        let mut seen = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_changed = *seen != now;
-        *seen = now;
-        has_changed
+        self.files.take_change()
     }
 
     /// Whether a certificate that was believed once is still to be: a ticket may outlive it.
@@ -139,17 +116,10 @@ impl TlsServer {
     }
 }
 
-fn subject(loaded: &Loaded) -> String {
-    match (&loaded.facts.dn, loaded.facts.dns_names.first()) {
-        (dn, Some(name)) if dn.is_empty() => name.clone(),
-        (dn, _) => dn.clone(),
-    }
-}
-
-fn stamps(settings: &TlsSettings) -> Stamps {
+/// The files to look at.
+fn watched(settings: &TlsSettings) -> WatchedFiles {
     let pairs = settings.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
-    let believed = settings.client_ca.iter().chain(&settings.client_crl);
-    pairs.chain(believed).map(|path| (path.clone(), files::stamp(path))).collect()
+    WatchedFiles::new(pairs.chain(&settings.client_ca).chain(&settings.client_crl))
 }
 
 fn turns(settings: &TlsSettings) -> usize {

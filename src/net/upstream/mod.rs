@@ -26,6 +26,7 @@ pub use server::{Server, ServerError};
 pub use settings::{ServerSettings, UpstreamSettings};
 pub use tls::{TlsError, TlsSettings};
 
+use crate::net::tls::Shown;
 use balance::{Candidate, Turns, stable_hash};
 use check::Password;
 use dial::Place;
@@ -252,6 +253,19 @@ impl Upstream {
                 timeout_at(deadline, speaking).await.unwrap_or_else(silent)
             }
         }
+    }
+
+    /// Reads the files of its TLS again where one has changed; `None` where none has. Connections to come use what is new.
+    ///
+    /// # Errors
+    /// A file cannot be used; then what was in use stays.
+    pub fn refresh_tls(&self) -> Option<Result<(), TlsError>> {
+        self.tls.as_ref()?.refresh()
+    }
+
+    /// The certificate that its servers are shown, where there is one.
+    pub fn shown(&self) -> Option<Shown> {
+        self.tls.as_ref()?.shown()
     }
 
     /// Looks the name of a server up, again and again; ends at once where it is an address.

@@ -2,21 +2,21 @@
 
 use super::server::Server;
 use crate::net::stream::Stream;
+use crate::net::tls::{KeyPair, Loaded, Shown, TlsFileError, WatchedFiles, key_pair};
 use crate::net::trust::{TrustError, authorities, system_authorities};
+use arc_swap::ArcSwap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error as RustlsError, SignatureScheme,
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::sign::SingleCertAndKey;
+use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error as RustlsError, SignatureScheme};
 
 /// How TLS is spoken with the servers of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +24,15 @@ pub struct TlsSettings {
     /// The authorities that may vouch for them, and no others; `None` for the system's.
     pub ca: Option<PathBuf>,
     /// Our certificate, with those between it and the authority, and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<KeyPair>,
     /// The name that their certificates must have; `None` for the one that is dialled.
     pub server_name: Option<ServerName<'static>>,
     /// Whether they must have a certificate of that name from one of the authorities.
     pub verify: bool,
     /// The protocols that we offer, the one that we like best first.
     pub alpn: Vec<String>,
+    /// How long before its end our certificate is warned about.
+    pub expiry_warning: Duration,
 }
 
 /// TLS cannot be spoken with a group.
@@ -39,31 +41,9 @@ pub enum TlsError {
     /// Nobody can be believed.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// A file cannot be read, or is no PEM.
-    #[error("cannot read {what} from {}", path.display())]
-    File {
-        /// What was wanted of it.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: PemError,
-    },
-    /// There is no certificate in the file.
-    #[error("{} has no certificate; expected \"-----BEGIN CERTIFICATE-----\"", .0.display())]
-    NoCertificate(PathBuf),
-    /// The two do not belong together, or are of a kind that is not known.
-    #[error("the certificate in {} and the key in {} cannot be used together", cert.display(), key.display())]
-    Pair {
-        /// The file of the certificate.
-        cert: PathBuf,
-        /// The file of the key.
-        key: PathBuf,
-        /// Why.
-        #[source]
-        source: RustlsError,
-    },
+    /// Our certificate cannot be shown.
+    #[error(transparent)]
+    Identity(#[from] TlsFileError),
     /// A server's host is no name that a certificate can have.
     #[error("{0} is no name that a certificate can have; expected server_name")]
     Name(Server),
@@ -73,15 +53,21 @@ pub enum TlsError {
 }
 
 /// Speaks TLS with the servers of one group.
-#[derive(Clone)]
 pub(super) struct Tls {
+    settings: TlsSettings,
+    current: ArcSwap<Current>,
+    files: WatchedFiles,
+}
+
+/// What the files say.
+struct Current {
     connector: TlsConnector,
-    name: Option<ServerName<'static>>,
+    shown: Option<Shown>,
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Tls").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -96,6 +82,34 @@ impl Tls {
                 name_of(server).ok_or_else(|| TlsError::Name(server.clone()))?;
             }
         }
+        let identity = settings.identity.iter().flat_map(|files| [&files.cert, &files.key]);
+        let files = WatchedFiles::new(settings.ca.iter().chain(identity));
+        let current = ArcSwap::from_pointee(Current::load(settings)?);
+        Ok(Tls { settings: settings.clone(), current, files })
+    }
+
+    /// Reads the files again where one has changed; `None` where none has. Files that cannot be used change nothing.
+    pub(super) fn refresh(&self) -> Option<Result<(), TlsError>> {
+        let changed = self.files.take_change().then(|| Current::load(&self.settings))?;
+        Some(changed.map(|current| self.current.store(Arc::new(current))))
+    }
+
+    /// Our certificate, where we have one.
+    pub(super) fn shown(&self) -> Option<Shown> {
+        self.current.load().shown.clone()
+    }
+
+    /// The handshake.
+    pub(super) async fn connect(&self, server: &Server, stream: Stream) -> io::Result<Stream> {
+        let name = self.settings.server_name.clone().or_else(|| name_of(server));
+        let name = name.ok_or(io::ErrorKind::InvalidInput)?;
+        let connecting = self.current.load().connector.connect(name, stream);
+        Ok(Stream::TlsToBroker(Box::new(connecting.await?)))
+    }
+}
+
+impl Current {
+    fn load(settings: &TlsSettings) -> Result<Current, TlsError> {
         // The provider is named, since a process that has two could not choose.
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -108,42 +122,23 @@ impl Tls {
             };
             builder.with_root_certificates(roots)
         } else {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(BelieveAnybody(provider)))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(BelieveAnybody(Arc::clone(&provider))))
         };
-        let mut config = with_identity(builder, settings.identity.as_ref())?;
+        let identity = settings.identity.as_ref().map(|files| key_pair(files, &provider)).transpose()?;
+        let shown = identity.as_ref().map(Loaded::shown);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(loaded) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(loaded.key))),
+        };
         config.alpn_protocols = settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Ok(Tls { connector: Arc::new(config).into(), name: settings.server_name.clone() })
-    }
-
-    /// The handshake.
-    pub(super) async fn connect(&self, server: &Server, stream: Stream) -> io::Result<Stream> {
-        let name = self.name.clone().or_else(|| name_of(server)).ok_or(io::ErrorKind::InvalidInput)?;
-        let stream = self.connector.connect(name, stream).await?;
-        Ok(Stream::TlsToBroker(Box::new(stream)))
+        Ok(Current { connector: Arc::new(config).into(), shown })
     }
 }
 
 fn name_of(server: &Server) -> Option<ServerName<'static>> {
     ServerName::try_from(server.host().to_owned()).ok()
-}
-
-fn with_identity(
-    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
-    identity: Option<&(PathBuf, PathBuf)>,
-) -> Result<ClientConfig, TlsError> {
-    let Some((cert, key)) = identity else { return Ok(builder.with_no_client_auth()) };
-    let unreadable = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::File { what, path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(unreadable("certificates", cert))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate(cert.clone()));
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable("a private key", key))?;
-    let pair = |source| TlsError::Pair { cert: cert.clone(), key: key.clone(), source };
-    builder.with_client_auth_cert(chain, private).map_err(pair)
 }
 
 /// Believes whoever answers: for `verify = false`, which the log warns of. Whoever answers must have the key of the

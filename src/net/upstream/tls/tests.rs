@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::tls::KeyPair as KeyFiles;
 use crate::net::upstream::Server;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::fs;
@@ -73,7 +74,11 @@ impl TcpListenerAndAcceptor {
     async fn talk(&self, host: &str, settings: &TlsSettings) -> io::Result<Vec<u8>> {
         let addr = self.listener.local_addr().expect("bound");
         let server: Server = format!("{host}:{}", addr.port()).parse().expect("a server");
-        let tls = Tls::load(settings, [&server]).expect("good files");
+        self.talk_over(&Tls::load(settings, [&server]).expect("good files"), &server).await
+    }
+
+    async fn talk_over(&self, tls: &Tls, server: &Server) -> io::Result<Vec<u8>> {
+        let addr = self.listener.local_addr().expect("bound");
         let echo = async {
             let (socket, _) = self.listener.accept().await.expect("a client");
             let Ok(mut stream) = self.acceptor.accept(socket).await else { return };
@@ -85,7 +90,7 @@ impl TcpListenerAndAcceptor {
         };
         let say = async {
             let socket = TcpStream::connect(addr).await.expect("listening");
-            let mut stream = tls.connect(&server, socket.into()).await?;
+            let mut stream = tls.connect(server, socket.into()).await?;
             stream.write_all(b"hello").await?;
             stream.flush().await?;
             let mut heard = Vec::new();
@@ -103,6 +108,7 @@ fn trusting(authority: &Authority) -> TlsSettings {
         server_name: None,
         verify: true,
         alpn: vec!["mqtt".to_owned()],
+        expiry_warning: Duration::ZERO,
     }
 }
 
@@ -135,7 +141,7 @@ async fn a_broker_that_wants_to_know_us_is_told() {
     let broker = authority.broker("localhost", Some(&ours)).await;
     assert!(broker.talk("localhost", &trusting(&authority)).await.is_err());
     ours.sign("proxy");
-    let identity = Some((ours.file("cert.pem"), ours.file("key.pem")));
+    let identity = Some(KeyFiles { cert: ours.file("cert.pem"), key: ours.file("key.pem") });
     let known = TlsSettings { identity, ..trusting(&authority) };
     assert_eq!(broker.talk("localhost", &known).await.expect("known"), b"hello");
 }
@@ -152,13 +158,44 @@ fn files_that_cannot_be_used_are_named() {
     let told = problem(TlsSettings { ca: Some(missing.clone()), ..trusting(&authority) });
     assert_eq!(told, format!("cannot read certificates from {}", missing.display()));
     let (cert, key) = (authority.file("cert.pem"), other.file("key.pem"));
-    let told = problem(TlsSettings { identity: Some((cert.clone(), key.clone())), ..trusting(&authority) });
+    let showing = |cert: &PathBuf, key: &PathBuf| {
+        let identity = Some(KeyFiles { cert: cert.clone(), key: key.clone() });
+        problem(TlsSettings { identity, ..trusting(&authority) })
+    };
+    let told = showing(&cert, &key);
     let expected = format!("the certificate in {} and the key in {}", cert.display(), key.display());
     assert!(told.starts_with(&expected), "{told}");
-    let told = problem(TlsSettings { identity: Some((key.clone(), key.clone())), ..trusting(&authority) });
+    let told = showing(&key, &key);
     assert!(told.starts_with(&format!("{} has no certificate", key.display())), "{told}");
-    let told = problem(TlsSettings { identity: Some((cert.clone(), cert.clone())), ..trusting(&authority) });
-    assert_eq!(told, format!("cannot read a private key from {}", cert.display()));
+    let told = showing(&cert, &cert);
+    assert!(told.starts_with(&format!("{} has no private key", cert.display())), "{told}");
+}
+
+#[tokio::test]
+async fn files_that_change_count_for_the_next_connection_and_broken_ones_do_not() {
+    let (authority, ours) = (Authority::new(), Authority::new());
+    let broker = authority.broker("localhost", Some(&ours)).await;
+    authority.sign("stranger");
+    let files = KeyFiles { cert: authority.file("cert.pem"), key: authority.file("key.pem") };
+    let settings = TlsSettings { identity: Some(files.clone()), ..trusting(&authority) };
+    let addr = broker.listener.local_addr().expect("bound");
+    let server: Server = format!("localhost:{}", addr.port()).parse().expect("a server");
+    let tls = Tls::load(&settings, [&server]).expect("good files");
+    assert!(broker.talk_over(&tls, &server).await.is_err(), "of another authority");
+    assert!(tls.refresh().is_none(), "nothing has changed");
+
+    ours.sign("proxy");
+    fs::copy(ours.file("key.pem"), &files.key).expect("copied");
+    let half = tls.refresh().expect("a change").expect_err("the key of another certificate");
+    assert!(half.to_string().contains("cannot be used together"), "{half}");
+    fs::copy(ours.file("cert.pem"), &files.cert).expect("copied");
+    tls.refresh().expect("a change").expect("good files");
+    assert_eq!(broker.talk_over(&tls, &server).await.expect("known"), b"hello");
+    assert_eq!(tls.shown().map(|shown| shown.path), Some(files.cert));
+
+    fs::write(authority.file("ca.pem"), "no certificate").expect("written");
+    assert!(tls.refresh().expect("a change").is_err());
+    assert_eq!(broker.talk_over(&tls, &server).await.expect("as before"), b"hello");
 }
 
 #[test]
