@@ -203,6 +203,16 @@ fn connections(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
         "Sessions between a client and its broker that live now.",
         listeners().map(|(l, one)| ([l], one.live_sessions)),
     )?;
+    page.gauge(
+        "waiting_clients",
+        "Clients that wait for their turn, because all come too fast together.",
+        listeners().map(|(l, one)| ([l], one.waiting)),
+    )?;
+    page.gauge(
+        "longest_wait_seconds",
+        "How long whoever of them came first has waited; 0 where nobody waits.",
+        listeners().map(|(l, one)| ([l], one.longest_wait_seconds)),
+    )?;
     let handshakes = listeners().flat_map(|(listener, one)| {
         one.tls_handshakes.iter().map(move |(result, count)| ([listener, ("result", result)], *count))
     });

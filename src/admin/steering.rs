@@ -128,6 +128,9 @@ pub struct ListenerStatus {
     pub connections: usize,
     /// How many it may have; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// How many of its clients wait for their turn, because all come too fast together.
+    #[serde(default)]
+    pub waiting: usize,
 }
 
 /// One group of brokers.

@@ -98,6 +98,7 @@ impl App {
             address: open.listener.local_addr().to_string(),
             connections: open.door.connections(),
             max_connections: open.door.settings().max_connections,
+            waiting: self.proxy.metrics.listeners.of(name).waiting.count(),
         };
         listeners.into_iter().map(status).collect()
     }

@@ -62,9 +62,13 @@ fn shown(status: &Status) -> String {
     line("sessions", &status.sessions.to_string());
     for listener in &status.listeners {
         let (connections, max) = (listener.connections, listener.max_connections);
+        let waiting = match listener.waiting {
+            0 => String::new(),
+            clients => format!(", {clients} clients wait for their turn"),
+        };
         line(
             "listener",
-            &format!("{} {} ({connections} of {max} connections)", listener.name, listener.address),
+            &format!("{} {} ({connections} of {max} connections{waiting})", listener.name, listener.address),
         );
     }
     for upstream in &status.upstreams {

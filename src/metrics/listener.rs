@@ -2,6 +2,7 @@
 
 use super::number::{Counter, Gauge};
 use super::outcome::Outcome;
+use super::waiting::Waiting;
 
 /// The numbers of one listener.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub struct ListenerMetrics {
     pub bytes_to_broker: Counter,
     /// Bytes that came from brokers for their clients.
     pub bytes_to_client: Counter,
+    /// Clients that wait for their turn, because all come too fast together.
+    pub waiting: Waiting,
     /// Handshakes and certificates.
     pub tls: TlsMetrics,
     ended: Counter,

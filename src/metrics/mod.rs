@@ -10,6 +10,7 @@ mod number;
 mod outcome;
 mod registry;
 mod server;
+mod waiting;
 
 pub use api::{Api, Calls};
 pub use histogram::{Histogram, Measured};
@@ -18,6 +19,7 @@ pub use number::{Counter, Gauge};
 pub use outcome::Outcome;
 pub use registry::Registry;
 pub use server::{Reached, ServerMetrics, ServerSession};
+pub use waiting::{Waiting, Waits};
 
 use crate::admission::As;
 use std::fmt::Write;

@@ -68,7 +68,16 @@ impl Connection<'_> {
             let Some(pacer) = throttle.pacer() else { continue };
             let is_known = is_exempt || self.is_known(name);
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + pacer.max_wait());
-            if let Err(excess) = pacer.pass(peer, is_known, deadline).await {
+            let passed = match pacer.enter(peer, is_known) {
+                Ok(None) => Ok(()),
+                Ok(Some(turn)) => {
+                    let now = self.proxy.bouncer.clock().moment().as_micros();
+                    let _waits = self.door.metrics().waiting.begin(now);
+                    turn.wait(deadline).await
+                }
+                Err(excess) => Err(excess),
+            };
+            if let Err(excess) = passed {
                 return Some(Refusal::RateLimited(excess));
             }
         }

@@ -14,13 +14,15 @@ use crate::store::Work;
 use crate::webhook::Counts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 impl Stats {
     /// The numbers now.
     pub(in crate::admin) fn of(admin: &Admin) -> Stats {
         let metrics = &admin.proxy.metrics;
-        let now = admin.bouncer.clock().now();
+        let clock = admin.bouncer.clock();
+        let (now, micros) = (clock.now(), clock.moment().as_micros());
         Stats {
             node: admin.node.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -32,7 +34,7 @@ impl Stats {
                 .listeners
                 .all()
                 .iter()
-                .map(|(name, one)| (name.to_string(), listener(one)))
+                .map(|(name, one)| (name.to_string(), listener(one, micros)))
                 .collect(),
             refused: As::ALL.map(|kind| (kind.to_string(), metrics.refused(kind))).into(),
             bans: statuses(admin, List::Bans, now),
@@ -69,7 +71,8 @@ impl State {
     }
 }
 
-fn listener(listener: &ListenerMetrics) -> Listener {
+fn listener(listener: &ListenerMetrics, now_micros: u64) -> Listener {
+    let waited = listener.waiting.since_micros().map(|since| now_micros.saturating_sub(since));
     let ends = Some(listener.tls.certificate_ends.value()).filter(|ends| *ends > 0);
     let handshakes = listener.tls.handshakes().map(|(result, count)| (result.to_owned(), count));
     let outcome = |outcome: Outcome| (outcome.to_string(), listener.outcome(outcome).value());
@@ -78,6 +81,8 @@ fn listener(listener: &ListenerMetrics) -> Listener {
         live_connections: listener.live_connections(),
         max_connections: listener.max_connections.value(),
         live_sessions: listener.live_sessions(),
+        waiting: wide(listener.waiting.count()),
+        longest_wait_seconds: Duration::from_micros(waited.unwrap_or_default()).as_secs_f64(),
         outcomes: Outcome::ALL.map(outcome).into(),
         tls_handshakes: if ends.is_some() { handshakes.collect() } else { BTreeMap::new() },
         certificate_ends_at_seconds: ends,

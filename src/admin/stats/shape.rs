@@ -73,7 +73,7 @@ pub enum State {
 }
 
 /// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Listener {
     /// Connections that were accepted.
     pub connections: u64,
@@ -83,6 +83,12 @@ pub struct Listener {
     pub max_connections: u64,
     /// Sessions that live now.
     pub live_sessions: u64,
+    /// Clients that wait for their turn, because all come too fast together.
+    #[serde(default)]
+    pub waiting: u64,
+    /// How long whoever of them came first has waited; 0 where nobody waits.
+    #[serde(default)]
+    pub longest_wait_seconds: f64,
     /// How the connections' way to the broker ended; each has one outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// TLS handshakes by what came of them; empty where the listener speaks no TLS.

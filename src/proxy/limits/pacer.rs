@@ -74,17 +74,14 @@ impl Pacer {
         self.0.lock().waiting
     }
 
-    /// Waits until it is the turn of this client, at most until `deadline`.
+    /// A client has come: its place in the queue, or `None` where it need not wait. `is_known` says whether a broker has
+    /// accepted it before.
     ///
     /// # Errors
-    /// Its turn has not come in time, or too many wait already.
-    pub async fn pass(&self, peer: IpAddr, is_known: bool, deadline: Instant) -> Result<(), Excess> {
-        let Some(turn) = self.0.enter(peer, is_known)? else { return Ok(()) };
-        let mut waiting = Waiting { shared: &self.0, turn };
-        match timeout_at(deadline, &mut waiting.turn).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Excess::Crowded),
-        }
+    /// Too many wait already.
+    pub fn enter(&self, peer: IpAddr, is_known: bool) -> Result<Option<Turn<'_>>, Excess> {
+        let turn = self.0.enter(peer, is_known)?;
+        Ok(turn.map(|turn| Turn { shared: &self.0, turn }))
     }
 
     /// How long a client may wait.
@@ -95,12 +92,26 @@ impl Pacer {
 
 /// Somebody who waits. Whoever is let through or refused is counted out by whoever does it, under the lock; whoever gives
 /// up, or goes away, is counted out here.
-struct Waiting<'a> {
-    shared: &'a Shared,
+#[derive(Debug)]
+pub struct Turn<'p> {
+    shared: &'p Shared,
     turn: Receiver<()>,
 }
 
-impl Drop for Waiting<'_> {
+impl Turn<'_> {
+    /// Waits until it comes, at most until `deadline`.
+    ///
+    /// # Errors
+    /// It has not come in time, or a client that is known has taken the place.
+    pub async fn wait(mut self, deadline: Instant) -> Result<(), Excess> {
+        match timeout_at(deadline, &mut self.turn).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Excess::Crowded),
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut queue = self.shared.lock();
         if let Err(TryRecvError::Empty) = self.turn.try_recv() {
@@ -246,6 +257,15 @@ mod tests {
     use std::sync::mpsc;
 
     const PACING: Pacing = Pacing { max_wait: Duration::from_secs(10), max_waiting: 100 };
+
+    impl Pacer {
+        async fn pass(&self, peer: IpAddr, is_known: bool, deadline: Instant) -> Result<(), Excess> {
+            match self.enter(peer, is_known)? {
+                None => Ok(()),
+                Some(turn) => turn.wait(deadline).await,
+            }
+        }
+    }
 
     fn pacer(rate: &str, pacing: Pacing) -> Pacer {
         Pacer::new(rate.parse().expect("a rate"), pacing)
