@@ -197,6 +197,7 @@ impl People {
             via: None,
             is_tls: false,
             tls: None,
+            cert_cn: None,
             since: NOW,
             received: 80,
         })

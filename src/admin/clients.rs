@@ -62,6 +62,8 @@ struct ClientBody {
     upstream: String,
     /// It speaks TLS.
     tls: bool,
+    /// The common name of its certificate, by its handshake with us or as the load balancer says.
+    cert_cn: Option<String>,
     /// What its handshake told; null where it speaks no TLS with us.
     tls_facts: Option<TlsBody>,
     /// Bytes that came from it.
@@ -300,6 +302,7 @@ fn shown(live: &Live, node: &str) -> ClientBody {
         node: node.to_owned(),
         upstream: live.upstream().to_owned(),
         tls: live.is_tls(),
+        cert_cn: live.cert_cn().map(str::to_owned),
         tls_facts: live.tls().map(TlsBody::of),
         recv_oct,
         send_oct,

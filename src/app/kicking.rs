@@ -111,6 +111,7 @@ mod tests {
             via: None,
             is_tls: false,
             tls: None,
+            cert_cn: None,
             since: Timestamp::from_millis(0),
             received: 20,
         })

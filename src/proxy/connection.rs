@@ -318,7 +318,7 @@ impl Connection<'_> {
     }
 
     /// The client as those see it who ask who is inside.
-    fn guest<'n>(&self, name: &'n Name, server: &'n str, session: &Session, received: usize) -> Guest<'n> {
+    fn guest<'n>(&'n self, name: &'n Name, server: &'n str, session: &Session, received: usize) -> Guest<'n> {
         Guest {
             client_id: &name.client_id,
             username: name.username.as_deref(),
@@ -332,6 +332,7 @@ impl Connection<'_> {
             via: self.via,
             is_tls: self.is_tls(),
             tls: self.tls.clone(),
+            cert_cn: self.tls_identity().cert_cn,
             since: self.proxy.bouncer.clock().now(),
             received: received as u64,
         }

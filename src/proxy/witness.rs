@@ -7,13 +7,14 @@ use super::refusal::Refusal;
 use crate::admission::detection::{
     Answer, Arrival, Cause, Codes, End, Knock, NoConnect, Refused, Session, Stay, Visit, ZonePolicy,
 };
-use crate::admission::{Ban, Client};
+use crate::admission::{As, Ban, Client};
 use crate::metrics::{ListenerMetrics, Reached};
 use crate::net::relay::{self, Watch};
 use crate::net::tls;
 use crate::net::upstream::Attempt;
 use crate::net::websocket::NoWebSocket;
 use crate::sessions::Entered;
+use crate::telemetry::Shown;
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connect::Violation;
 use crate::wire::mqtt::session;
@@ -246,6 +247,19 @@ impl<'a> Watched<'a> {
         self.connection.door.metrics()
     }
 
+    /// The broker has chosen a client identifier. Its ban may have come before there was anybody of that name: who is
+    /// banned now goes; a ban that lands after this finds the session by its name.
+    fn assigned(&self, client_id: &str) {
+        let kinds = [As::ClientId, As::ClientIdRe].into_iter().collect();
+        if self.entered.assign(client_id)
+            && self.connection.proxy.bouncer.is_to_go(&self.entered.client(), kinds)
+            && self.entered.kick()
+        {
+            let Connection { door, peer, .. } = self.connection;
+            debug!(listener = %door.name(), %peer, client_id = %Shown(client_id), "the broker chose a client identifier that is banned");
+        }
+    }
+
     fn accepted(&self) -> Option<Stay> {
         let client = self.connection.client(self.name);
         let bouncer = &self.connection.proxy.bouncer;
@@ -280,7 +294,7 @@ impl Watch for Watched<'_> {
                 self.connection.note_admitted(self.name);
                 self.entered.accept(self.session.keep_alive());
                 if let Some(client_id) = &self.session.facts().assigned_client_id {
-                    self.entered.assign(client_id);
+                    self.assigned(client_id);
                 }
                 self.stay = self.accepted();
             } else {

@@ -2,7 +2,7 @@
 
 use crate::admission::{Client, Timestamp, TlsIdentity};
 use crate::net::kick::Kick;
-use crate::net::tls::TlsFacts;
+use crate::net::tls::{CertFacts, TlsFacts};
 use crate::wire::mqtt::Version;
 use compact_str::CompactString;
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +36,8 @@ pub struct Guest<'a> {
     pub is_tls: bool,
     /// What its TLS handshake told, where it speaks TLS with us.
     pub tls: Option<Arc<TlsFacts>>,
+    /// The common name of its certificate, by its own TLS or as the load balancer says.
+    pub cert_cn: Option<&'a str>,
     /// When it was let in.
     pub since: Timestamp,
     /// Bytes of its CONNECT, and what came along with it.
@@ -65,6 +67,8 @@ pub struct Live {
     clean_start: bool,
     is_tls: bool,
     tls: Option<Arc<TlsFacts>>,
+    /// What the load balancer says of its certificate, where it speaks no TLS with us.
+    announced_cn: Option<Box<str>>,
     accepted: AtomicBool,
 }
 
@@ -93,6 +97,7 @@ impl Live {
             version: guest.version,
             clean_start: guest.clean_start,
             is_tls: guest.is_tls,
+            announced_cn: guest.cert_cn.filter(|_| guest.tls.is_none()).map(Box::from),
             tls: guest.tls,
             accepted: AtomicBool::new(false),
         }
@@ -136,13 +141,20 @@ impl Live {
     /// The client as bans name it.
     pub fn client(&self) -> Client<'_> {
         let client = Client::new(self.peer, self.client_id(), self.username());
-        let Some(tls) = &self.tls else { return client };
-        let cert = tls.cert.as_ref();
         client.with_tls(TlsIdentity {
-            cert_cn: cert.and_then(|cert| cert.cn.as_deref()),
-            cert_sha256: cert.map(|cert| cert.sha256.as_str()),
-            ja4: Some(tls.ja4.as_str()),
+            cert_cn: self.cert_cn(),
+            cert_sha256: self.cert().map(|cert| cert.sha256.as_str()),
+            ja4: self.tls.as_ref().map(|tls| tls.ja4.as_str()),
         })
+    }
+
+    /// The common name of its certificate, by its own TLS or as the load balancer says.
+    pub fn cert_cn(&self) -> Option<&str> {
+        if self.tls.is_none() { self.announced_cn.as_deref() } else { self.cert()?.cn.as_deref() }
+    }
+
+    fn cert(&self) -> Option<&CertFacts> {
+        self.tls.as_ref()?.cert.as_ref()
     }
 
     /// The listener that it came through.

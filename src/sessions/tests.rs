@@ -18,6 +18,7 @@ fn enter(sessions: &Sessions, client_id: &str, username: Option<&str>, peer: [u8
         via: None,
         is_tls: false,
         tls: None,
+        cert_cn: None,
         since: Timestamp::from_millis(0),
         received: 20,
     })

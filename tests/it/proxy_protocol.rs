@@ -16,10 +16,14 @@ fn addr(text: &str) -> SocketAddr {
 }
 
 fn announcement(source: &str) -> Announcement<'static> {
+    announcement_of(source, "dev-17")
+}
+
+fn announcement_of<'a>(source: &str, common_name: &'a str) -> Announcement<'a> {
     let secured = Tls {
         certificate_in_session: true,
         version: Some("TLSv1.3"),
-        common_name: Some("dev-17"),
+        common_name: Some(common_name),
         ..Tls::default()
     };
     let tlvs = Tlvs { alpn: Some(b"mqtt"), authority: Some("broker.example"), tls: Some(secured) };
@@ -32,6 +36,10 @@ fn v1(source: &str) -> Vec<u8> {
 
 fn v2(source: &str) -> Vec<u8> {
     announcement(source).v2(usize::MAX)
+}
+
+fn v2_of(source: &str, common_name: &str) -> Vec<u8> {
+    announcement_of(source, common_name).v2(usize::MAX)
 }
 
 /// A client behind a load balancer that says this of it.
@@ -225,6 +233,30 @@ async fn what_a_load_balancer_does_on_its_own_account_is_held_against_nobody() {
     until("it is banned", || proxy.count(Outcome::Banned) > 0).await;
     let _other = behind(&proxy, &v1("192.0.2.8:1"), &connect_v5("dev")).await;
     broker.accept().await.receive(&connect_v5("dev")).await;
+}
+
+#[tokio::test]
+async fn a_ban_of_a_certificate_ends_sessions_whose_load_balancer_has_shown_it() {
+    let broker = Broker::start().await;
+    let proxy = Proxy::start(&config(broker.addr, REQUIRED, "[banned]\nkick = [\"cert_cn\"]"));
+    let (of_another, of_nobody) = (v2_of("192.0.2.7:4712", "dev-18"), v1("192.0.2.8:1"));
+    let mut named = behind(&proxy, &v2("192.0.2.7:4711"), &connect_v5("named")).await;
+    let mut inside = broker.accept().await;
+    inside.receive(&connect_v5("named")).await;
+    let mut stay = Vec::new();
+    for header in [of_another, of_nobody] {
+        let client = behind(&proxy, &header, &connect_v5("stays")).await;
+        let mut inside = broker.accept().await;
+        inside.receive(&connect_v5("stays")).await;
+        stay.push((client, inside));
+    }
+    proxy.ban(As::CertCn, "dev-17");
+    named.ended().await;
+    inside.ended().await;
+    for (client, inside) in &mut stay {
+        client.send(b"\xc0\x00").await;
+        inside.receive(b"\xc0\x00").await;
+    }
 }
 
 /// What the broker is sent, up to the end of the header.

@@ -1,4 +1,5 @@
 use crate::harness::*;
+use mqtt_bouncer::admission::As;
 use mqtt_bouncer::metrics::Outcome;
 use tokio::io::AsyncWriteExt;
 
@@ -83,6 +84,42 @@ async fn draining_ends_by_itself_when_everybody_has_left() {
     let draining = tokio::spawn(proxy.app.drain(std::future::pending()));
     drop((client, inside));
     soon("drained", draining).await.expect("no panic");
+}
+
+/// A CONNACK of MQTT 5 that says yes and assigns a client identifier.
+fn assigning(client_id: &str) -> Vec<u8> {
+    let length = u8::try_from(client_id.len()).expect("short");
+    [&[0x20, length + 6, 0, 0, length + 3, 0x12, 0, length][..], client_id.as_bytes()].concat()
+}
+
+/// Whoever names itself is held against the list at the door. Whom the broker names is not known there, and a ban that
+/// was made before that found nobody inside.
+#[tokio::test]
+async fn an_identifier_that_the_broker_assigns_is_held_against_the_list() {
+    let broker = Broker::start().await;
+    for (kind, who) in [(As::ClientId, "auto-7"), (As::ClientIdRe, "^auto-")] {
+        let proxy = Proxy::start(&config(broker.addr, "", ""));
+        proxy.ban(kind, who);
+        let (mut client, mut inside) = admitted(&proxy, &broker, "").await;
+        inside.send(&assigning("auto-7")).await;
+        let told = [assigning("auto-7"), b"\xe0\x02\x98\x00".to_vec()].concat();
+        assert_eq!(client.rest().await, told, "{kind}");
+        inside.ended().await;
+        let (mut client, mut inside) = admitted(&proxy, &broker, "").await;
+        inside.send(&assigning("other")).await;
+        client.receive(&assigning("other")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_ban_of_an_assigned_identifier_ends_its_session() {
+    let broker = Broker::start().await;
+    let proxy = Proxy::start(&config(broker.addr, "", ""));
+    let (mut client, mut inside) = admitted(&proxy, &broker, "").await;
+    inside.send(&assigning("auto-7")).await;
+    client.receive(&assigning("auto-7")).await;
+    proxy.ban(As::ClientId, "auto-7");
+    assert_eq!(client.rest().await, b"\xe0\x02\x98\x00");
 }
 
 #[tokio::test]

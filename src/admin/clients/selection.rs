@@ -215,6 +215,7 @@ mod tests {
             via: None,
             is_tls: false,
             tls: None,
+            cert_cn: None,
             since: Timestamp::from_millis(1_920_594_240_000 + i64::try_from(number).expect("small") * 1000),
             received: 100 - number,
         })
