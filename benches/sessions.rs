@@ -123,6 +123,8 @@ fn refused(max_entries: usize, random: &mut fastrand::Rng) {
                 client: Client::new(peer, &client_id, Some(&username)),
                 has_password: Some(true),
                 is_tls: false,
+                server_name: None,
+                via: None,
                 listener: &name,
                 zone: &name,
                 reason: Reason::Broker(Codes::V5, 0x87),

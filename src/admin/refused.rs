@@ -6,10 +6,11 @@ use super::api::Admin;
 use super::extract::Path;
 use super::fault::{Fault, FaultBody};
 use super::listing::{Meta, Words};
-use crate::refused::{Origin, Row};
+use crate::refused::{Origin, Row, TlsSeen};
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
+use compact_str::CompactString;
 use selection::{COLUMNS, Filter, LATEST_FIRST, select};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -39,6 +40,16 @@ struct RefusedBody {
     password: Option<bool>,
     /// It spoke TLS.
     tls: bool,
+    /// The name of the server that it asked for by TLS, cut at 256 bytes, as the next ones are.
+    server_name: Option<String>,
+    /// The JA4 fingerprint of its ClientHello.
+    ja4: Option<String>,
+    /// The common name of its certificate.
+    cert_cn: Option<String>,
+    /// The SHA-256 of its certificate.
+    cert_sha256: Option<String>,
+    /// The address of the load balancer that spoke for it, where one did.
+    via: Option<String>,
     /// The listener that it came to last.
     listener: String,
     /// That listener's zone.
@@ -105,6 +116,16 @@ struct RefusedQuery {
     password: Option<bool>,
     /// `true` or `false`: whether it spoke TLS.
     tls: Option<bool>,
+    /// The name of the server that it asked for by TLS.
+    server_name: Option<String>,
+    /// The JA4 fingerprint.
+    ja4: Option<String>,
+    /// The common name of its certificate.
+    cert_cn: Option<String>,
+    /// The SHA-256 of its certificate.
+    cert_sha256: Option<String>,
+    /// The address of the load balancer that spoke for it.
+    via: Option<String>,
     /// Came last then or later: RFC 3339, or epoch seconds or milliseconds.
     gte_last_at: Option<String>,
     /// Came last then or earlier.
@@ -132,6 +153,11 @@ const WORDS: &[&str] = &[
     "zone",
     "password",
     "tls",
+    "server_name",
+    "ja4",
+    "cert_cn",
+    "cert_sha256",
+    "via",
     "gte_last_at",
     "lte_last_at",
     "sort",
@@ -197,6 +223,9 @@ async fn remove_refused(State(admin): State<Admin>, Path(id): Path<String>) -> R
 }
 
 fn body(row: &Row) -> RefusedBody {
+    let told = |part: fn(&TlsSeen) -> &Option<CompactString>| {
+        row.tls.as_deref().and_then(|tls| part(tls).as_ref()).map(ToString::to_string)
+    };
     RefusedBody {
         id: row.id,
         clientid: row.client_id.as_ref().map(ToString::to_string),
@@ -205,6 +234,11 @@ fn body(row: &Row) -> RefusedBody {
         others: matches!(row.origin, Origin::Others(_)),
         password: row.has_password,
         tls: row.is_tls,
+        server_name: told(|tls| &tls.server_name),
+        ja4: told(|tls| &tls.ja4),
+        cert_cn: told(|tls| &tls.cert_cn),
+        cert_sha256: told(|tls| &tls.cert_sha256),
+        via: row.via.map(|via| via.to_string()),
         listener: row.listener.to_string(),
         zone: row.zone.to_string(),
         reason: row.reason.as_str(),

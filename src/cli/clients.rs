@@ -4,6 +4,7 @@ use super::Outcome;
 use super::out::say;
 use super::paging::{Paging, Words, bytes, number, text, word};
 use super::site::{Site, runtime};
+use super::told::names;
 use crate::telemetry::Shown;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -80,6 +81,9 @@ struct Listing {
     /// The broker.
     #[arg(long, value_name = "SERVER")]
     upstream: Option<String>,
+    /// What TLS told of them: fingerprint (JA4), certificate, server name; and the load balancer.
+    #[arg(long)]
+    wide: bool,
     #[command(flatten)]
     paging: Paging,
 }
@@ -90,7 +94,9 @@ impl Clients {
         match self.action {
             Action::List(listing) => {
                 let page = runtime.block_on(caller.clients(&listing.words()))?;
-                listing.paging.print(&page, HEAD, row)?;
+                let (head, row): (_, fn(&Value) -> String) =
+                    if listing.wide { (WIDE_HEAD, wide_row) } else { (HEAD, row) };
+                listing.paging.print(&page, head, row)?;
             }
             Action::Show { client_id, json } => {
                 let client = runtime.block_on(caller.client(&client_id))?;
@@ -165,6 +171,25 @@ fn row(client: &Value) -> String {
         bytes(number(client, "send_oct")),
         Shown(text(client, "clientid")),
         username.unwrap_or_default(),
+    )
+}
+
+const WIDE_HEAD: &str =
+    "FROM            TLS JA4                                  CLIENT ID  CERTIFICATE  SERVER NAME  VIA";
+
+fn wide_row(client: &Value) -> String {
+    let told = client.get("tls_facts").unwrap_or(&Value::Null);
+    let version = match (text(told, "version"), client.get("tls").and_then(Value::as_bool)) {
+        // With the load balancer, which does not say.
+        ("", Some(true)) => "yes",
+        (version, _) => version,
+    };
+    format!(
+        "{:<15} {version:<3} {:<36} {}{}",
+        text(client, "ip_address"),
+        text(told, "ja4"),
+        Shown(text(client, "clientid")),
+        names(client, told),
     )
 }
 

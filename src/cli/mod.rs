@@ -18,6 +18,7 @@ mod show;
 mod site;
 mod staff;
 mod status;
+mod told;
 mod top;
 mod upstreams;
 mod users;

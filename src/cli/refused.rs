@@ -4,6 +4,7 @@ use super::Outcome;
 use super::out::done;
 use super::paging::{Paging, Words, number, text, word};
 use super::site::{Site, runtime};
+use super::told::names;
 use crate::telemetry::Shown;
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -92,6 +93,24 @@ struct Listing {
     /// Came last then or earlier.
     #[arg(long, value_name = "TIME")]
     lte_last_at: Option<String>,
+    /// The JA4 fingerprint.
+    #[arg(long)]
+    ja4: Option<String>,
+    /// The common name of its certificate.
+    #[arg(long, value_name = "NAME")]
+    cert_cn: Option<String>,
+    /// The SHA-256 of its certificate.
+    #[arg(long, value_name = "DIGEST")]
+    cert_sha256: Option<String>,
+    /// The name of the server that it asked for by TLS.
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// The address of the load balancer that spoke for it.
+    #[arg(long, value_name = "IP")]
+    via: Option<String>,
+    /// What TLS told of them: fingerprint (JA4), certificate, server name; and the load balancer.
+    #[arg(long)]
+    wide: bool,
     #[command(flatten)]
     paging: Paging,
 }
@@ -102,7 +121,9 @@ impl Refused {
         match self.action {
             Action::List(listing) => {
                 let page = runtime.block_on(caller.refused(&listing.words()))?;
-                listing.paging.print(&page, HEAD, row)?;
+                let (head, row): (_, fn(&Value) -> String) =
+                    if listing.wide { (WIDE_HEAD, wide_row) } else { (HEAD, row) };
+                listing.paging.print(&page, head, row)?;
             }
             Action::Remove { id, json } => {
                 if !runtime.block_on(caller.remove_refused(id))? {
@@ -136,6 +157,11 @@ impl Listing {
             word("zone", self.zone.as_ref()),
             word("password", self.password),
             word("tls", self.tls),
+            word("ja4", self.ja4.as_ref()),
+            word("cert_cn", self.cert_cn.as_ref()),
+            word("cert_sha256", self.cert_sha256.as_ref()),
+            word("server_name", self.server_name.as_ref()),
+            word("via", self.via.as_ref()),
             word("gte_last_at", self.gte_last_at.as_ref()),
             word("lte_last_at", self.lte_last_at.as_ref()),
         ];
@@ -151,11 +177,7 @@ const HEAD: &str = "ID      LAST                      TIMES PW  FROM            
 fn row(refused: &Value) -> String {
     let is = |key: &str| refused.get(key).and_then(Value::as_bool);
     let password = is("password").map_or("", |password| if password { "yes" } else { "no" });
-    let name = if is("others") == Some(true) {
-        "(others)".to_owned()
-    } else {
-        Shown(text(refused, "clientid")).to_string()
-    };
+    let name = name_of(refused);
     let mut row = format!(
         "{:<7} {:<25} {:>5} {password:<3} {:<15} {:<18} {name}",
         number(refused, "id"),
@@ -172,4 +194,26 @@ fn row(refused: &Value) -> String {
         let _ = write!(row, "  by {kind} {}", Shown(text(refused, "who")));
     }
     row
+}
+
+const WIDE_HEAD: &str = "ID      FROM            TLS JA4                                  REASON             CLIENT ID  CERTIFICATE  SERVER NAME  VIA";
+
+fn wide_row(refused: &Value) -> String {
+    let tls = if refused.get("tls").and_then(Value::as_bool) == Some(true) { "yes" } else { "" };
+    format!(
+        "{:<7} {:<15} {tls:<3} {:<36} {:<18} {}{}",
+        number(refused, "id"),
+        text(refused, "peerhost"),
+        text(refused, "ja4"),
+        text(refused, "reason"),
+        name_of(refused),
+        names(refused, refused),
+    )
+}
+
+fn name_of(refused: &Value) -> String {
+    if refused.get("others").and_then(Value::as_bool) == Some(true) {
+        return "(others)".to_owned();
+    }
+    Shown(text(refused, "clientid")).to_string()
 }

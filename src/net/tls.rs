@@ -16,7 +16,7 @@ mod watch;
 pub use error::{Ended, Refused};
 pub use facts::{CertFacts, CertField, TlsFacts};
 pub use files::{Loaded, Shown, TlsFileError, key_pair};
-pub use handshake::{Knock, accept, listen};
+pub use handshake::{Heard, Knock, accept, listen};
 pub use server::TlsServer;
 pub use settings::{CipherSuiteName, ClientAuth, KeyPair, MinVersion, TlsSettings, UnknownName};
 pub use watch::WatchedFiles;

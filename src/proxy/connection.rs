@@ -13,7 +13,7 @@ use crate::net::linger;
 use crate::net::proxy_header::Announced;
 use crate::net::relay::{Cause, relay};
 use crate::net::stream::Stream;
-use crate::net::tls::TlsFacts;
+use crate::net::tls::{Heard, TlsFacts};
 use crate::net::upstream::Connected;
 use crate::sessions::{Entered, Guest};
 use crate::telemetry::Chain;
@@ -42,6 +42,7 @@ pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: S
         peer,
         via: None,
         announced: None,
+        heard: None,
         tls: None,
         waited: Duration::ZERO,
         seats: Vec::new(),
@@ -69,6 +70,8 @@ pub(super) struct Connection<'a> {
     pub(super) via: Option<SocketAddr>,
     /// What the load balancer says.
     pub(super) announced: Option<Box<Announced>>,
+    /// What it said first, until its handshake is over.
+    pub(super) heard: Option<Box<Heard>>,
     /// What its TLS handshake with us told.
     pub(super) tls: Option<Arc<TlsFacts>>,
     /// How much of the time for its CONNECT has gone already.

@@ -20,7 +20,7 @@ impl Connection<'_> {
     /// The stream that the client speaks MQTT on, after a handshake where the listener asks for one.
     pub(super) async fn secure(&mut self, client: Stream) -> Option<Stream> {
         let Some(server) = self.door.tls() else { return Some(client) };
-        let shaken = match tls::listen(&server, client).await {
+        let shaken = match tls::listen(&server, client, &mut self.heard).await {
             Ok(knock) => tls::accept(&server, self.hear(knock)?).await,
             Err(failure) => Err(failure),
         };
@@ -28,6 +28,7 @@ impl Connection<'_> {
             Ok((stream, facts)) => {
                 self.door.metrics().tls.count(if facts.is_resumed { "resumed" } else { "full" });
                 self.tls = Some(Arc::new(facts));
+                self.heard = None;
                 // From here on the time for its CONNECT runs.
                 self.waited = Duration::ZERO;
                 Some(stream)
@@ -99,8 +100,17 @@ impl Connection<'_> {
         TlsIdentity {
             cert_cn: told.and_then(|tls| tls.common_name),
             cert_sha256: facts.and_then(|facts| Some(facts.cert.as_ref()?.sha256.as_str())),
-            ja4: facts.map(|facts| facts.ja4.as_str()),
+            ja4: match facts {
+                Some(facts) => Some(facts.ja4.as_str()),
+                None => self.heard.as_ref().map(|heard| heard.ja4.as_str()),
+            },
         }
+    }
+
+    /// The name of the server that the client asked for by TLS, with us or with the load balancer.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        let heard = self.heard.as_deref().and_then(|heard| heard.server_name.as_deref());
+        heard.or_else(|| self.tlvs().authority)
     }
 
     /// True when the client speaks TLS, with us or with the load balancer.

@@ -42,11 +42,18 @@ impl Connection<'_> {
         self.proxy.refused.admitted(&self.client(name));
     }
 
+    /// The client before it has a name.
+    fn nobody(&self) -> Client<'_> {
+        Client::new(self.peer.ip(), "", None).with_tls(self.tls_identity())
+    }
+
     fn attempt<'n>(&'n self, name: Option<&'n Name>, reason: Reason) -> Attempt<'n> {
         Attempt {
-            client: name.map_or_else(|| Client::new(self.peer.ip(), "", None), |name| self.client(name)),
+            client: name.map_or_else(|| self.nobody(), |name| self.client(name)),
             has_password: name.map(|name| name.credentials.is_some()),
             is_tls: self.is_tls(),
+            server_name: self.server_name(),
+            via: self.via.map(|via| via.ip()),
             listener: self.door.name(),
             zone: &self.settings.policy.zone,
             reason,

@@ -1,7 +1,7 @@
 //! One refused client, or one place that has too many of them to tell apart.
 
 use super::reason::Reason;
-use crate::admission::{As, Client, Timestamp, Who};
+use crate::admission::{As, Client, Timestamp, TlsIdentity, Who};
 use compact_str::{CompactString, ToCompactString};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
@@ -16,6 +16,10 @@ pub struct Attempt<'a> {
     pub has_password: Option<bool>,
     /// It spoke TLS.
     pub is_tls: bool,
+    /// The name of the server that it asked for by TLS.
+    pub server_name: Option<&'a str>,
+    /// The load balancer that spoke for it.
+    pub via: Option<IpAddr>,
     /// The listener that it came to.
     pub listener: &'a Arc<str>,
     /// The listener's zone.
@@ -44,6 +48,10 @@ pub struct Row {
     pub has_password: Option<bool>,
     /// It spoke TLS.
     pub is_tls: bool,
+    /// What its TLS told last. Most tell nothing.
+    pub tls: Option<Box<TlsSeen>>,
+    /// The load balancer that spoke for it last.
+    pub via: Option<IpAddr>,
     /// The listener that it came to last.
     pub listener: Arc<str>,
     /// That listener's zone.
@@ -58,6 +66,31 @@ pub struct Row {
     pub last: Timestamp,
     /// How often it came.
     pub count: u64,
+}
+
+/// What the TLS of a refused client told, of each part at most 256 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSeen {
+    /// The name of the server that it asked for.
+    pub server_name: Option<CompactString>,
+    /// The fingerprint of its ClientHello, as soon as that was read.
+    pub ja4: Option<CompactString>,
+    /// The common name of its certificate, where it has shown one.
+    pub cert_cn: Option<CompactString>,
+    /// The SHA-256 of its certificate.
+    pub cert_sha256: Option<CompactString>,
+}
+
+impl TlsSeen {
+    fn of(attempt: &Attempt<'_>) -> Option<Box<TlsSeen>> {
+        let TlsIdentity { cert_cn, cert_sha256, ja4 } = attempt.client.tls();
+        let told = [attempt.server_name, ja4, cert_cn, cert_sha256];
+        if told.iter().all(Option::is_none) {
+            return None;
+        }
+        let [server_name, ja4, cert_cn, cert_sha256] = told.map(|told| told.map(cut));
+        Some(Box::new(TlsSeen { server_name, ja4, cert_cn, cert_sha256 }))
+    }
 }
 
 /// Whom a row is about.
@@ -81,6 +114,8 @@ impl Row {
             username: None,
             has_password: None,
             is_tls: false,
+            tls: None,
+            via: None,
             listener: Arc::clone(attempt.listener),
             zone: Arc::clone(attempt.zone),
             reason: attempt.reason,
@@ -103,6 +138,8 @@ impl Row {
         self.reason = attempt.reason;
         self.has_password = attempt.has_password;
         self.is_tls = attempt.is_tls;
+        self.tls = TlsSeen::of(attempt);
+        self.via = attempt.via;
         if !Arc::ptr_eq(&self.listener, attempt.listener) {
             self.listener = Arc::clone(attempt.listener);
             self.zone = Arc::clone(attempt.zone);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::admission::{As, Who};
+use crate::admission::{As, TlsIdentity, Who};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -18,6 +18,8 @@ fn attempt<'a>(addr: &str, client_id: &'a str, username: Option<&'a str>) -> Att
         client: Client::new(addr, client_id, username),
         has_password: Some(username.is_some()),
         is_tls: false,
+        server_name: None,
+        via: None,
         listener: &NAME,
         zone: &NAME,
         reason: Reason::Broker(Codes::V5, 0x87),
@@ -46,6 +48,35 @@ fn a_client_that_comes_again_is_counted_in_its_row_with_what_was_last() {
     assert_eq!((row.count, row.first, row.last, row.reason), (2, START, later, Reason::Banned));
     assert_eq!((row.has_password, row.ban.clone()), (Some(true), Some((As::Username, "u".into()))));
     assert_eq!((other.count, other.username.as_deref()), (1, None), "another user name is another row");
+}
+
+#[test]
+fn what_tls_told_is_kept_as_it_was_last_and_bounded() {
+    let mut table = Table::new(settings(100));
+    let plain = attempt("10.0.0.1", "dev", None);
+    let long = "ö".repeat(4000);
+    let tls = TlsIdentity {
+        cert_cn: Some(&long),
+        cert_sha256: None,
+        ja4: Some("t13d1516h2_8daaf6152771_02713d6af862"),
+    };
+    let balancer: IpAddr = "192.0.2.80".parse().expect("an address");
+    let secure = Attempt {
+        client: plain.client.with_tls(tls),
+        is_tls: true,
+        server_name: Some(&long),
+        via: Some(balancer),
+        ..plain
+    };
+    table.note(&secure, START);
+    let [row] = rows(&table)[..] else { panic!("{table:?}") };
+    let seen = row.tls.as_deref().expect("TLS");
+    assert_eq!(seen.ja4.as_deref(), tls.ja4);
+    assert!([&seen.server_name, &seen.cert_cn].into_iter().flatten().all(|name| name.len() <= 256));
+    assert_eq!((seen.cert_sha256.as_deref(), row.via), (None, Some(balancer)));
+    table.note(&plain, START);
+    let [row] = rows(&table)[..] else { panic!("{table:?}") };
+    assert_eq!((row.count, row.is_tls, &row.tls, row.via), (2, false, &None, None));
 }
 
 #[test]

@@ -260,6 +260,9 @@ fn a_refused_client_is_listed_with_its_ban_and_leaves_when_it_gets_in() {
     let table = site.succeed(&["refused", "list", "--like-clientid", "BOT-1"]);
     assert!(table.contains(" bot-1  by clientid_re \"^bot\"\n1 of 1\n"), "{table}");
 
+    let top = site.succeed(&["top", "--once", "--interval", "100ms"]);
+    assert!(top.contains("\nREFUSED  ") && top.contains(" banned bot-2\n"), "{top}");
+
     site.succeed(&["bans", "clear", "--yes"]);
     let _inside = Inside::enter(&proxy, &Running::connect("bot-1"));
     let left = site.succeed(&["refused", "list", "--json"]);
@@ -305,7 +308,7 @@ fn a_wrong_query_is_refused_in_one_sentence() {
         ),
         (
             "refused?foo=1",
-            "foo is not a filter; expected one of page, limit, clientid, username, peerhost, like_clientid, like_username, like_peerhost, like_who, like_reason, reason, as, listener, zone, password, tls, gte_last_at, lte_last_at, sort, order",
+            "foo is not a filter; expected one of page, limit, clientid, username, peerhost, like_clientid, like_username, like_peerhost, like_who, like_reason, reason, as, listener, zone, password, tls, server_name, ja4, cert_cn, cert_sha256, via, gte_last_at, lte_last_at, sort, order",
         ),
         ("refused?tls=yes", "tls yes is wrong; expected true or false"),
     ] {

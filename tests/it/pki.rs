@@ -164,8 +164,14 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) async fn dial(&self, addr: SocketAddr) -> std::io::Result<Tls> {
-        let socket = TcpStream::connect(addr).await.expect("the proxy listens");
+        self.dial_after(addr, b"").await
+    }
+
+    /// The same, after these bytes of a load balancer.
+    pub(crate) async fn dial_after(&self, addr: SocketAddr, header: &[u8]) -> std::io::Result<Tls> {
+        let mut socket = TcpStream::connect(addr).await.expect("the proxy listens");
         socket.set_nodelay(true).expect("connected");
+        socket.write_all(header).await.expect("connected");
         let name = ServerName::try_from(self.name).expect("a name");
         let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(name, socket);
         soon("a handshake", handshake).await.map(Tls)

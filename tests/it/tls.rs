@@ -2,7 +2,7 @@
 
 use crate::harness::{Broker, Client, Proxy, config, connect_v5, connect_v311, parse, soon, until};
 use crate::pki::{Pki, Tls, enter};
-use mqtt_bouncer::admission::As;
+use mqtt_bouncer::admission::{As, List};
 use mqtt_bouncer::metrics::Outcome;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, date_time_ymd};
 use tokio::io::AsyncWriteExt;
@@ -437,6 +437,66 @@ async fn a_banned_fingerprint_is_closed_before_anything_is_computed() {
     proxy.until_counted(Outcome::Banned, 1).await;
     assert_eq!(handshakes(&proxy, "full"), 1);
     drop((client, inside));
+}
+
+/// Whatever became of the handshake: what was heard of a client is what an operator has to go by.
+#[tokio::test]
+async fn the_list_of_refused_clients_says_what_tls_told() {
+    let (pki, broker) = (pki(), Broker::start().await);
+    pki.client("dev-1", 1, |_| {});
+    let proxy = Proxy::start(&config(broker.addr, &mutual(&pki, "required"), ""));
+    let seen = |proxy: &Proxy| {
+        let row = proxy.app.refused().pick(crate::harness::NOW, |_| true).pop().expect("a row");
+        (row.reason.as_str(), row.is_tls, *row.tls.expect("TLS"))
+    };
+
+    // It shows no certificate.
+    let refused = refusal(pki.dialler().dial(proxy.addr()).await).await;
+    until("it is written down", || !proxy.app.refused().is_empty()).await;
+    let (reason, is_tls, told) = seen(&proxy);
+    assert_eq!(
+        (reason, is_tls, told.server_name.as_deref()),
+        ("tls_failed", true, Some("localhost")),
+        "{refused}"
+    );
+    assert_eq!((told.cert_cn, told.cert_sha256), (None, None));
+    let ja4 = told.ja4.expect("it has said its first word");
+    proxy.app.refused().clear();
+
+    proxy.ban(As::CertCn, "dev-1");
+    let mut client = pki.dialler_as("dev-1").dial(proxy.addr()).await.expect("in common");
+    client.send(&connect_v5("dev")).await;
+    assert_eq!(client.rest().await, b"\x20\x03\x00\x8a\x00");
+    let (reason, _, told) = seen(&proxy);
+    assert_eq!((reason, told.cert_cn.as_deref(), told.ja4), ("banned", Some("dev-1"), Some(ja4)));
+    assert_eq!(
+        (told.server_name.as_deref(), told.cert_sha256.map(|digest| digest.len())),
+        (Some("localhost"), Some(64))
+    );
+}
+
+/// Each time another name and another address; the TLS stack stays.
+#[tokio::test]
+async fn a_stack_that_rotates_all_else_is_found_out_and_refused() {
+    let (pki, broker) = (pki(), Broker::start().await);
+    let rest = "[detection]\nlearning = \"0s\"\n[flapping_detect.by_ja4]\nmax_count = 3\n";
+    let trusted = "proxy_protocol = \"required\"\ntrusted = [\"127.0.0.0/8\"]";
+    let proxy = Proxy::start(&config(broker.addr, &format!("{trusted}\n{}", pki.listener("")), rest));
+    for nth in 1..=3 {
+        let header = format!("PROXY TCP4 192.0.{nth}.9 198.51.100.1 4711 8883\r\n");
+        let mut client =
+            pki.dialler().build().dial_after(proxy.addr(), header.as_bytes()).await.expect("in common");
+        let mut inside = enter(&mut client, &broker, &connect_v311(&format!("bot-{nth}"))).await;
+        client.send(DISCONNECT).await;
+        drop(client);
+        assert_eq!(inside.rest().await, DISCONNECT);
+    }
+    let banned = || proxy.app.bouncer().count(List::Bans, As::TlsJa4) > 0;
+    until("the stack is banned", banned).await;
+    let header = b"PROXY TCP4 192.0.4.9 198.51.100.1 4711 8883\r\n";
+    let mut client = pki.dialler().build().dial_after(proxy.addr(), header).await.expect("in common");
+    client.send(&connect_v5("bot-4")).await;
+    assert_eq!(client.rest().await, b"\x20\x03\x00\x8a\x00");
 }
 
 #[tokio::test]

@@ -235,6 +235,9 @@ def clients(api):
 def refused(api):
     page = api.call("GET", "/api/v5/refused?password=true&sort=count", 200)
     assert page == {"data": [], "meta": {"page": 1, "limit": 100, "count": 0, "hasnext": False}}, page
+    for row in page["data"]:
+        assert {"ja4", "server_name", "cert_cn", "cert_sha256", "via"} <= row.keys(), row
+    api.call("GET", "/api/v5/refused?ja4=t13d1516h2_8daaf6152771_02713d6af862&via=10.0.0.1", 200)
     api.call("GET", "/api/v5/refused?tls=perhaps", 400)
     api.call("DELETE", "/api/v5/refused/1", 404)
     api.call("DELETE", "/api/v5/refused/x", 400)

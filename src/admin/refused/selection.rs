@@ -3,7 +3,7 @@
 use crate::admin::fault::Fault;
 use crate::admin::listing::{Order, Page, Words};
 use crate::admission::{As, Timestamp};
-use crate::refused::{Origin, Refused, Row, cut};
+use crate::refused::{Origin, Refused, Row, TlsSeen, cut};
 use compact_str::CompactString;
 use std::net::IpAddr;
 
@@ -24,6 +24,11 @@ pub(super) struct Filter {
     zone: Option<String>,
     password: Option<bool>,
     tls: Option<bool>,
+    server_name: Option<CompactString>,
+    ja4: Option<CompactString>,
+    cert_cn: Option<CompactString>,
+    cert_sha256: Option<CompactString>,
+    via: Option<IpAddr>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
 }
@@ -47,6 +52,11 @@ impl Filter {
             zone: text("zone"),
             password: words.parsed("password", "true or false")?,
             tls: words.parsed("tls", "true or false")?,
+            server_name: words.one("server_name").map(cut),
+            ja4: words.one("ja4").map(cut),
+            cert_cn: words.one("cert_cn").map(cut),
+            cert_sha256: words.one("cert_sha256").map(cut),
+            via: words.address("via")?,
             from: words.moment("gte_last_at")?,
             to: words.moment("lte_last_at")?,
         })
@@ -61,6 +71,9 @@ impl Filter {
         let is_at = |address: IpAddr| match row.origin {
             Origin::One(own) => own == address,
             Origin::Others(place) => place.contains(&address),
+        };
+        let told = |wanted: &Option<CompactString>, part: Part| {
+            wanted.as_deref().is_none_or(|wanted| told(row, part) == Some(wanted))
         };
         let who = row.ban.as_ref().map(|(_, who)| who.as_str());
         self.client_id.as_ref().is_none_or(|id| row.client_id.as_ref().map_or("", |own| own) == id)
@@ -77,9 +90,21 @@ impl Filter {
             && is(&self.zone, &row.zone)
             && self.password.is_none_or(|password| row.has_password == Some(password))
             && self.tls.is_none_or(|tls| row.is_tls == tls)
+            && told(&self.server_name, |tls| &tls.server_name)
+            && told(&self.ja4, |tls| &tls.ja4)
+            && told(&self.cert_cn, |tls| &tls.cert_cn)
+            && told(&self.cert_sha256, |tls| &tls.cert_sha256)
+            && self.via.is_none_or(|via| row.via == Some(via))
             && self.from.is_none_or(|from| row.last >= from)
             && self.to.is_none_or(|to| row.last <= to)
     }
+}
+
+/// A part of what a client's TLS told.
+type Part = fn(&TlsSeen) -> &Option<CompactString>;
+
+fn told(row: &Row, part: Part) -> Option<&str> {
+    part(row.tls.as_deref()?).as_deref()
 }
 
 /// The page, and how many there are on all pages.
@@ -97,7 +122,7 @@ pub(super) fn select(
 }
 
 /// What a row can be sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Column {
     Id,
     ClientId,
@@ -106,6 +131,8 @@ pub(super) enum Column {
     Others,
     Password,
     Tls,
+    Told(Part),
+    Via,
     Listener,
     Zone,
     Reason,
@@ -126,6 +153,11 @@ pub(super) const COLUMNS: &[(&str, Column)] = &[
     ("others", Column::Others),
     ("password", Column::Password),
     ("tls", Column::Tls),
+    ("server_name", Column::Told(|tls| &tls.server_name)),
+    ("ja4", Column::Told(|tls| &tls.ja4)),
+    ("cert_cn", Column::Told(|tls| &tls.cert_cn)),
+    ("cert_sha256", Column::Told(|tls| &tls.cert_sha256)),
+    ("via", Column::Via),
     ("listener", Column::Listener),
     ("zone", Column::Zone),
     ("reason", Column::Reason),
@@ -148,6 +180,7 @@ enum Key {
     Number(i64),
     Count(u64),
     Origin(Origin),
+    Address(Option<IpAddr>),
 }
 
 impl Column {
@@ -161,6 +194,8 @@ impl Column {
             Column::Others => Key::Switch(Some(matches!(row.origin, Origin::Others(_)))),
             Column::Password => Key::Switch(row.has_password),
             Column::Tls => Key::Switch(Some(row.is_tls)),
+            Column::Told(part) => Key::Text(told(row, part).map(Into::into)),
+            Column::Via => Key::Address(row.via),
             Column::Listener => text(&row.listener),
             Column::Zone => text(&row.zone),
             Column::Reason => text(row.reason.as_str()),
@@ -178,7 +213,7 @@ impl Column {
 mod tests {
     use super::*;
     use crate::admin::refused::WORDS;
-    use crate::admission::{Client, Who};
+    use crate::admission::{Client, TlsIdentity, Who};
     use crate::refused::{Attempt, Codes, Reason, RefusedSettings};
     use std::sync::Arc;
     use std::time::Duration;
@@ -195,10 +230,15 @@ mod tests {
             let is_crowd = number >= 5;
             let peer: IpAddr = if is_crowd { [10, 0, 0, 2] } else { [192, 0, 2, 1] }.into();
             let reason = if is_crowd { Reason::Banned } else { Reason::Broker(Codes::V3, 5) };
+            let client = Client::new(peer, &client_id, (number % 2 > 0).then_some("Eve"));
+            let ja4 = Some("t13d1516h2_8daaf6152771_02713d6af862");
+            let tls = TlsIdentity { cert_cn: Some("dev"), cert_sha256: None, ja4 };
             let attempt = Attempt {
-                client: Client::new(peer, &client_id, (number % 2 > 0).then_some("Eve")),
+                client: if number == 3 { client.with_tls(tls) } else { client },
                 has_password: (number > 0).then_some(number % 2 > 0),
                 is_tls: number == 3,
+                server_name: (number == 3).then_some("mqtt.example"),
+                via: (number == 3).then_some([192, 0, 2, 80].into()),
                 listener: &name,
                 zone: &name,
                 reason,
@@ -233,6 +273,11 @@ mod tests {
             ("like_reason=BAN&as=peerhost_net&limit=2", vec![11, 10]),
             ("like_who=10.0&password=true&sort=id&limit=1", vec![6]),
             ("tls=true", vec![4]),
+            ("ja4=t13d1516h2_8daaf6152771_02713d6af862&cert_cn=dev", vec![4]),
+            ("ja4=t13d1516h2_8daaf6152771_02713d6af862&server_name=x", vec![]),
+            ("server_name=mqtt.example&via=192.0.2.80", vec![4]),
+            ("cert_sha256=0", vec![]),
+            ("via=::1", vec![]),
             ("password=false&peerhost=192.0.2.1", vec![5, 3]),
             ("gte_last_at=1920594243&lte_last_at=1920594244", vec![5, 4]),
             ("listener=x", vec![]),
@@ -263,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_wrong_filter_is_refused() {
-        for query in ["password=yes", "tls=1", "as=ip", "peerhost=x", "gte_last_at=x"] {
+        for query in ["password=yes", "tls=1", "as=ip", "peerhost=x", "via=x", "gte_last_at=x"] {
             let words = Words::read(Some(query), WORDS).expect(query);
             assert!(Filter::read(&words).is_err(), "{query}");
         }

@@ -6,13 +6,15 @@ mod terminal;
 
 use super::Outcome;
 use super::out::say;
+use super::paging::word;
 use super::site::Site;
-use crate::admin::Caller;
 use crate::admin::stats::Stats;
+use crate::admin::{CallError, Caller};
 use crate::config::parse_duration;
 use crate::telemetry::Chain;
 use clap::Args;
 use screen::{Size, View};
+use serde_json::Value;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -69,9 +71,9 @@ fn print_objects(runtime: &Runtime, caller: &Caller, interval: Duration, once: b
 fn print_once(runtime: &Runtime, caller: &Caller, interval: Duration) -> Outcome {
     let before = runtime.block_on(caller.stats())?;
     runtime.block_on(async { sleep(interval).await });
-    let now = runtime.block_on(caller.stats())?;
+    let Seen { stats: now, refused } = runtime.block_on(look(caller))?;
     let size = Size { width: super::out::width().unwrap_or(80), height: usize::MAX };
-    for line in (View { before: Some(&before), now: &now, trouble: None }).lines(size) {
+    for line in (View { before: Some(&before), now: &now, refused: &refused, trouble: None }).lines(size) {
         say(line)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -80,14 +82,19 @@ fn print_once(runtime: &Runtime, caller: &Caller, interval: Duration) -> Outcome
 /// Shows it until somebody has seen enough.
 fn watch(runtime: &Runtime, caller: &Caller, interval: Duration) -> Outcome {
     // One that cannot be reached at all is no reason to take the screen.
-    let mut now = runtime.block_on(caller.stats())?;
+    let mut now = runtime.block_on(look(caller))?;
     let mut before: Option<Stats> = None;
     let mut trouble = None;
     let mut terminal = Terminal::take(runtime)?;
     loop {
         let due = runtime.block_on(async { Instant::now() }) + interval;
         loop {
-            let view = View { before: before.as_ref(), now: &now, trouble: trouble.as_deref() };
+            let view = View {
+                before: before.as_ref(),
+                now: &now.stats,
+                refused: &now.refused,
+                trouble: trouble.as_deref(),
+            };
             terminal.show(&view)?;
             match terminal.wait(runtime, due)? {
                 Asked::End => return Ok(ExitCode::SUCCESS),
@@ -96,8 +103,8 @@ fn watch(runtime: &Runtime, caller: &Caller, interval: Duration) -> Outcome {
             }
         }
         match runtime.block_on(ask(caller)) {
-            Ok(stats) => {
-                before = Some(std::mem::replace(&mut now, stats));
+            Ok(seen) => {
+                before = Some(std::mem::replace(&mut now, seen).stats);
                 trouble = None;
             }
             Err(error) => trouble = Some(error),
@@ -105,9 +112,25 @@ fn watch(runtime: &Runtime, caller: &Caller, interval: Duration) -> Outcome {
     }
 }
 
-async fn ask(caller: &Caller) -> Result<Stats, String> {
-    match timeout(PATIENCE, caller.stats()).await {
-        Ok(Ok(stats)) => Ok(stats),
+/// What is seen at one moment.
+struct Seen {
+    stats: Stats,
+    /// Who was turned away last, as the API lists them.
+    refused: Value,
+}
+
+async fn look(caller: &Caller) -> Result<Seen, CallError> {
+    let stats = caller.stats().await?;
+    let words: Vec<_> = word("limit", Some(REFUSED)).into_iter().collect();
+    Ok(Seen { stats, refused: caller.refused(&words).await? })
+}
+
+/// So many of those who were turned away fit below all the rest in most terminals.
+const REFUSED: usize = 10;
+
+async fn ask(caller: &Caller) -> Result<Seen, String> {
+    match timeout(PATIENCE, look(caller)).await {
+        Ok(Ok(seen)) => Ok(seen),
         Ok(Err(error)) => Err(Chain(&error).to_string()),
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).to_string()),
     }

@@ -3,7 +3,9 @@
 use super::numbers::{bytes, count, rate, time};
 use crate::admin::stats::{Listener, Server, State, Stats, StatusCounts};
 use crate::cli::out::{cell, cut};
+use crate::cli::paging::{number, text};
 use crate::telemetry::Shown;
+use serde_json::Value;
 use std::iter;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ pub(super) struct View<'a> {
     /// An interval ago; rates need it.
     pub(super) before: Option<&'a Stats>,
     pub(super) now: &'a Stats,
+    /// The page of those who were turned away last.
+    pub(super) refused: &'a Value,
     /// Why there is nothing newer.
     pub(super) trouble: Option<&'a str>,
 }
@@ -27,8 +31,15 @@ pub(super) struct View<'a> {
 impl View<'_> {
     /// The lines, at most as many and as wide as fit.
     pub(super) fn lines(&self, size: Size) -> Vec<String> {
-        let parts =
-            [self.head(), self.process(), self.listeners(), self.lists(), self.upstream(), self.found()];
+        let parts = [
+            self.head(),
+            self.process(),
+            self.listeners(),
+            self.lists(),
+            self.upstream(),
+            self.found(),
+            self.turned_away(),
+        ];
         let mut lines = Vec::new();
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
             if lines.len() > 2 {
@@ -163,6 +174,28 @@ impl View<'_> {
         iter::once(head).chain(found.into_iter().map(line)).collect()
     }
 
+    /// Who was turned away last, where anybody was.
+    fn turned_away(&self) -> Vec<String> {
+        let rows = self.refused.get("data").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let line = |refused: &Value| {
+            // To the second: "2030-01-01T00:00:00".
+            let last = text(refused, "last_at").get(11..19).unwrap_or_default();
+            let times = count(number(refused, "count"));
+            let cells = [text(refused, "peerhost"), last, &times, text(refused, "reason")];
+            let who = if refused.get("others") == Some(&Value::Bool(true)) {
+                "(others)".to_owned()
+            } else {
+                Shown(text(refused, "clientid")).to_string()
+            };
+            format!("{} {who}", row(&cells, &REFUSED))
+        };
+        let head = format!("{} CLIENT ID", row(&["REFUSED", "LAST", "TIMES", "REASON"], &REFUSED));
+        iter::once(head).chain(rows.iter().map(line)).collect()
+    }
+
     fn elapsed(&self) -> f64 {
         let before = self.before.map_or(0.0, |before| before.uptime_seconds);
         (self.now.uptime_seconds - before).max(0.001)
@@ -195,6 +228,7 @@ const OUTCOME: [usize; 3] = [20, 7, 9];
 const BANS: [usize; 4] = [12, 10, 8, 7];
 const BROKER: [usize; 5] = [32, 9, 10, 11, 9];
 const FOUND: [usize; 4] = [20, 7, 10, 10];
+const REFUSED: [usize; 4] = [24, 8, 7, 18];
 
 /// How many connections had each outcome, whatever the listener.
 fn outcomes(stats: &Stats) -> Vec<(String, u64)> {

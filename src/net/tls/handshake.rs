@@ -26,14 +26,22 @@ pub struct Knock {
     stream: Stream,
     bytes: Vec<u8>,
     deadline: Instant,
-    server_name: Option<CompactString>,
-    ja4: Ja4,
+    heard: Heard,
+}
+
+/// What a client's first message says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The name of the server that it asks for.
+    pub server_name: Option<CompactString>,
+    /// What the message looks like.
+    pub ja4: Ja4,
 }
 
 impl Knock {
     /// What the first message looks like.
     pub fn ja4(&self) -> Ja4 {
-        self.ja4
+        self.heard.ja4
     }
 
     /// The socket, for whoever does not go on.
@@ -45,16 +53,20 @@ impl Knock {
 /// A stream on which the last words have been said, if it is still there.
 pub(super) type Failure = (Ended, Option<Stream>);
 
-/// Reads a client's first message. Nothing is computed yet.
+/// Reads a client's first message. Nothing is computed yet. What it says is `heard`, be it refused or not.
 ///
 /// # Errors
 /// How the connection ended; the stream, where the client may still read an alert.
-pub async fn listen(server: &TlsServer, mut stream: Stream) -> Result<Knock, Failure> {
+pub async fn listen(
+    server: &TlsServer,
+    mut stream: Stream,
+    heard: &mut Option<Box<Heard>>,
+) -> Result<Knock, Failure> {
     let deadline = Instant::now() + server.settings.handshake_timeout;
     let mut bytes = Vec::new();
-    let reading = timeout_at(deadline, read_hello(server, &mut stream, &mut bytes));
+    let reading = timeout_at(deadline, read_hello(server, &mut stream, &mut bytes, heard));
     match reading.await.unwrap_or(Err(Ended::TimedOut)) {
-        Ok((server_name, ja4)) => Ok(Knock { stream, bytes, deadline, server_name, ja4 }),
+        Ok(heard) => Ok(Knock { stream, bytes, deadline, heard }),
         Err(Ended::Refused(refused)) => {
             if let Some(alert) = alert(&refused) {
                 // Whoever has gone needs none.
@@ -70,13 +82,17 @@ async fn read_hello(
     server: &TlsServer,
     stream: &mut Stream,
     bytes: &mut Vec<u8>,
-) -> Result<(Option<CompactString>, Ja4), Ended> {
+    heard: &mut Option<Box<Heard>>,
+) -> Result<Heard, Ended> {
     loop {
         let missing = match tls::read(bytes).map_err(not_hello)? {
             Reading::Complete(message) => {
                 let hello = Hello::parse(&message).map_err(not_hello)?;
+                let server_name = hello.server_name().map(Into::into);
+                let said = Heard { server_name, ja4: hello.ja4() };
+                *heard = Some(Box::new(said.clone()));
                 check(server, &hello).map_err(Ended::Refused)?;
-                return Ok((hello.server_name().map(Into::into), hello.ja4()));
+                return Ok(said);
             }
             Reading::NeedMore(missing) => missing,
         };
@@ -156,7 +172,7 @@ pub async fn accept(server: &TlsServer, knock: Knock) -> Result<(Stream, TlsFact
 }
 
 async fn shake(server: &TlsServer, knock: Knock) -> Result<(Stream, TlsFacts), Failure> {
-    let Knock { mut stream, bytes, server_name, ja4, .. } = knock;
+    let Knock { mut stream, bytes, heard: Heard { server_name, ja4 }, .. } = knock;
     let accepted = match first_word(&bytes) {
         Ok(accepted) => accepted,
         Err((error, alert)) => {

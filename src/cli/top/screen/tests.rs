@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Numbers after so many seconds, of a proxy that lets ten clients in each second and refuses two.
 fn stats(seconds: u64) -> Stats {
@@ -32,11 +32,20 @@ fn stats(seconds: u64) -> Stats {
     serde_json::from_value(value).expect("numbers")
 }
 
+fn refused() -> Value {
+    json!({ "data": [
+        { "peerhost": "192.0.2.1", "last_at": "2030-03-17T17:46:40+00:00", "count": 17, "reason": "banned",
+          "others": false, "clientid": "bot\u{1b}[2J" },
+        { "peerhost": "2001:db8::/64", "last_at": "2030-03-17T17:46:41+00:00", "count": 1234,
+          "reason": "not_authorized", "others": true, "clientid": null },
+    ]})
+}
+
 #[test]
 fn an_ordinary_terminal_shows_all_that_matters() {
     let (before, now) = (stats(100), stats(102));
-    let lines =
-        View { before: Some(&before), now: &now, trouble: None }.lines(Size { width: 80, height: 24 });
+    let lines = View { before: Some(&before), now: &now, refused: &refused(), trouble: None }
+        .lines(Size { width: 80, height: 30 });
     let expected = r#"mqtt-bouncer 1.2.3  "edge\u{1b}[2J"  running  up 00:01:42
 cpu 100 %  memory 25.0 MB  files 99 of 1,024  threads 4  checks/s 20.0
 detection 1 keys in 2 B  store 0 B on disk, commits/s 0.0
@@ -52,7 +61,11 @@ BROKER                               STATE   SESSIONS  CONNECTS/s  FAILED/s
 broker.example:1883                     up         40        10.0       0.0
 
 DETECTOR                  /s       BANS     SHADOW
-by_clientid              1.0        102          0"#;
+by_clientid              1.0        102          0
+
+REFUSED                      LAST   TIMES             REASON CLIENT ID
+192.0.2.1                17:46:40      17             banned "bot\u{1b}[2J"
+2001:db8::/64            17:46:41   1,234     not_authorized (others)"#;
     assert_eq!(lines.join("\n"), expected);
 }
 
@@ -60,7 +73,13 @@ by_clientid              1.0        102          0"#;
 fn nothing_is_wider_or_higher_than_the_terminal() {
     let (before, now) = (stats(1), stats(2));
     for (width, height) in [(80, 24), (40, 10), (1, 1), (200, 3)] {
-        let view = View { before: Some(&before), now: &now, trouble: Some("cannot reach the proxy") };
+        let refused = refused();
+        let view = View {
+            before: Some(&before),
+            now: &now,
+            refused: &refused,
+            trouble: Some("cannot reach the proxy"),
+        };
         let lines = view.lines(Size { width, height });
         assert!(lines.len() <= height, "{width} {height}");
         for line in lines {
@@ -74,7 +93,7 @@ fn nothing_is_wider_or_higher_than_the_terminal() {
 fn rates_of_a_proxy_that_was_started_anew_are_not_known() {
     let (before, mut now) = (stats(100), stats(1));
     now.started_at_seconds = 200.0;
-    let lines =
-        View { before: Some(&before), now: &now, trouble: None }.lines(Size { width: 80, height: 24 });
+    let lines = View { before: Some(&before), now: &now, refused: &refused(), trouble: None }
+        .lines(Size { width: 80, height: 24 });
     assert!(lines[1].ends_with("checks/s -"), "{}", lines[1]);
 }
