@@ -13,7 +13,7 @@ mod server;
 mod settings;
 mod watch;
 
-pub use error::{Ended, Refused};
+pub use error::{Ended, Refused, is_alert};
 pub use facts::{CertFacts, CertField, TlsFacts};
 pub use files::{Loaded, Shown, TlsFileError, key_pair};
 pub use handshake::{Heard, Knock, accept, listen};

@@ -15,6 +15,7 @@ use crate::net::relay::{Cause, relay};
 use crate::net::stream::Stream;
 use crate::net::tls::{Heard, TlsFacts};
 use crate::net::upstream::Connected;
+use crate::refused::Reason;
 use crate::sessions::{Entered, Guest};
 use crate::telemetry::Chain;
 use crate::wire::mqtt::Version;
@@ -241,6 +242,10 @@ impl Connection<'_> {
             NoConnect::Probe => self.log_no_connect(failure, Outcome::Probe),
             NoConnect::ClosedEarly(_) | NoConnect::Broke(..) => {
                 self.log_no_connect(failure, Outcome::ClosedEarly);
+            }
+            NoConnect::Garbled(..) => {
+                self.log_no_connect(failure, Outcome::Malformed);
+                self.note_turned_away(Reason::Malformed);
             }
             NoConnect::TimedOut(_) => self.log_no_connect(failure, Outcome::ConnectTimeout),
             NoConnect::Tls(ended) => self.log_no_connect(failure, secure::outcome_of(ended)),

@@ -43,6 +43,9 @@ pub(super) enum NoConnect {
     /// The connection broke.
     #[error("connection broke after {0} bytes of a CONNECT")]
     Broke(usize, #[source] io::Error),
+    /// It broke the rules of what its CONNECT was to come in: TLS, or a WebSocket.
+    #[error("broke the rules below MQTT after {0} bytes of a CONNECT")]
+    Garbled(usize, #[source] io::Error),
     /// It took too long.
     #[error("no CONNECT in time; {0} bytes came")]
     TimedOut(usize),
@@ -98,6 +101,7 @@ where
             Reading::NeedMore(missing) => missing,
         };
         match read_some(stream, bytes, missing.max(READ_AHEAD)).await {
+            Err(error) if is_violation(&error) => return Err(NoConnect::Garbled(bytes.len(), error)),
             // A health check ends with FIN or with RST.
             Ok(0) | Err(_) if bytes.is_empty() => return Err(NoConnect::Probe),
             Ok(0) => return Err(NoConnect::ClosedEarly(bytes.len())),
@@ -105,6 +109,12 @@ where
             Err(error) => return Err(NoConnect::Broke(bytes.len(), error)),
         }
     }
+}
+
+/// True for what no network does: bytes that TLS or WebSocket does not allow. That a client wants our TLS no more is no
+/// such thing.
+fn is_violation(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData && !tls::is_alert(error)
 }
 
 fn arrival(connect: &Connect<'_>, bytes: &[u8]) -> Result<Arrival, NoConnect> {
@@ -193,6 +203,28 @@ mod tests {
         assert!(matches!(gate(reset_half).await, Err(NoConnect::Broke(1, _))));
         let http = Builder::new().read(b"GET / HTTP/1.0\r\n\r\n").build();
         assert!(matches!(gate(http).await, Err(NoConnect::Bad(_))));
+    }
+
+    #[tokio::test]
+    async fn who_breaks_the_rules_below_mqtt_is_no_health_check() {
+        use tokio_rustls::rustls::{AlertDescription, Error};
+        let garbled = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        for before in [&b""[..], b"\x10\x16"] {
+            let script = |error| {
+                let mut script = Builder::new();
+                if !before.is_empty() {
+                    script.read(before);
+                }
+                script.read_error(error).build()
+            };
+            let refused = gate(script(garbled(Error::DecryptError))).await;
+            assert!(
+                matches!(refused, Err(NoConnect::Garbled(count, _)) if count == before.len()),
+                "{refused:?}"
+            );
+            let left = gate(script(garbled(Error::AlertReceived(AlertDescription::UserCanceled)))).await;
+            assert!(matches!(left, Err(NoConnect::Probe | NoConnect::Broke(2, _))), "{left:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -71,7 +71,9 @@ impl Connection<'_> {
                 via = self.via.map(display),
                 "refused"
             ),
-            NoConnect::Tls(tls::Ended::Refused(_)) | NoConnect::WebSocket(NoWebSocket::Refused(_)) => {
+            NoConnect::Garbled(..)
+            | NoConnect::Tls(tls::Ended::Refused(_))
+            | NoConnect::WebSocket(NoWebSocket::Refused(_)) => {
                 info!(listener = %self.door.name(), peer = %self.peer, %outcome, %error, via = self.via.map(display), "refused");
             }
             _ => {

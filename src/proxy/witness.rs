@@ -104,6 +104,7 @@ impl Connection<'_> {
             gate::NoConnect::Tls(ended) => of_handshake(ended),
             gate::NoConnect::WebSocket(ended) => of_upgrade(ended),
             gate::NoConnect::ClosedEarly(_) | gate::NoConnect::Broke(..) => NoConnect::ClosedEarly,
+            gate::NoConnect::Garbled(..) => NoConnect::Malformed,
             gate::NoConnect::TimedOut(_) => NoConnect::TimedOut,
             gate::NoConnect::Bad(error) => match error.violation {
                 Violation::TooLarge { .. } => NoConnect::TooLarge,

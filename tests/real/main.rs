@@ -27,3 +27,4 @@ mod strangers;
 mod suites;
 mod tls;
 mod upstreams;
+mod websocket;

@@ -104,6 +104,12 @@ impl fmt::Display for Refused {
     }
 }
 
+/// True where the client has said that it does not go on.
+pub fn is_alert(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    matches!(tls, Some(Error::AlertReceived(_)))
+}
+
 fn tell(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::PeerIncompatible(what) => f.write_str(incompatible(what)),

@@ -50,6 +50,10 @@ pub enum Refused {
     /// A header that may stand once stands there twice, or is missing, or is malformed.
     #[error("HTTP header {0} is missing, malformed or there twice")]
     Header(&'static str),
+    /// A line ends with LF alone. Proxies in front of us may take that for a part of the line, and so have passed on headers
+    /// that they have not seen. \[RFC 9112, section 2.2\]
+    #[error("HTTP line that does not end with CR LF")]
+    LineEnd,
     /// It does not ask for a WebSocket.
     #[error("HTTP request that asks for no WebSocket")]
     NoUpgrade,
@@ -81,7 +85,9 @@ impl Refused {
             Refused::TooLarge => ("431 Request Header Fields Too Large", ""),
             Refused::Method => ("405 Method Not Allowed", "Allow: GET\r\n"),
             Refused::HttpVersion => ("505 HTTP Version Not Supported", ""),
-            Refused::Header(_) | Refused::Body | Refused::Protocol => ("400 Bad Request", ""),
+            Refused::Header(_) | Refused::LineEnd | Refused::Body | Refused::Protocol => {
+                ("400 Bad Request", "")
+            }
             Refused::NoUpgrade => ("426 Upgrade Required", "Upgrade: websocket\r\n"),
             Refused::Version => ("426 Upgrade Required", "Sec-WebSocket-Version: 13\r\n"),
             Refused::Path => ("404 Not Found", ""),
@@ -150,6 +156,11 @@ pub fn read(bytes: &[u8]) -> Result<Reading<Upgrade>, Refused> {
         Err(httparse::Error::Token | httparse::Error::Status) => return Err(Refused::NotHttp),
     };
     let Request { method, path, version, headers } = request;
+    let head = bytes.get(..size).unwrap_or_default();
+    let is_bare = |pair: &[u8]| matches!(pair, [before, b'\n'] if *before != b'\r');
+    if head.starts_with(b"\n") || head.windows(2).any(is_bare) {
+        return Err(Refused::LineEnd);
+    }
     if method != Some("GET") {
         return Err(Refused::Method);
     }
