@@ -35,15 +35,19 @@ impl Detection {
         let policy = facts.policy;
         // Who was not accepted counts against no client identifier, whosever it is.
         let is_anothers = facts.is_accepted && self.is_anothers(facts, hand, now);
-        let is_duplicate = facts.keys.client_id.is_some_and(|id| {
-            facts.is_accepted && self.fights.is_recognised(self.holder_key(facts.keys.zone, id), now.moment)
-        });
+        let is_duplicate = facts.is_accepted
+            && !self.fights.is_empty()
+            && facts.keys.client_id().is_some_and(|id| {
+                self.fights.is_recognised(self.holder_key(facts.keys.zone, id), now.moment)
+            });
         // Of duplicates, only who takes what is another's has to answer for it.
         if is_duplicate && !is_anothers {
             return;
         }
+        // Before anything is counted: the window of a new user name is in no cache.
+        let by_username = self.churn_of_username(facts, hand, now);
         if let (Some(by_clientid), Some(key), Some(client_id)) =
-            (&policy.by_clientid, facts.keys.client_id, facts.client_id)
+            (&policy.by_clientid, facts.keys.client_id(), facts.client_id)
             && facts.is_accepted
             && !by_clientid.count_refused
             && !is_anothers
@@ -58,16 +62,14 @@ impl Detection {
             };
             findings.extend(self.strike(facts, &strike, hand, now));
         }
-        if let (Some(churn), Some(key), Some(username)) =
-            (&policy.by_username, facts.keys.username, facts.username)
-            && facts.is_accepted
-        {
-            let strike = churn.strike(Detector::ByUsername, Target::Username(username), key);
-            findings.extend(self.count_churn(facts, &strike, churn, hand, now));
+        if let Some(strike) = by_username {
+            findings.extend(self.strike(facts, &strike, hand, now));
         }
         if let Some(churn) = &policy.by_peerhost {
-            let strike = churn.strike(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.peer);
-            findings.extend(self.count_churn(facts, &strike, churn, hand, now));
+            let strike = churn.strike(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.names.peer);
+            if self.is_churn(facts, strike.key, churn, hand, now) {
+                findings.extend(self.strike(facts, &strike, hand, now));
+            }
         }
         if let Some(by_network) = &policy.by_network {
             self.count_networks(facts, by_network, hand, now, findings);
@@ -86,21 +88,21 @@ impl Detection {
             findings.extend(self.strike(facts, &strike, &mut hand, now));
         };
         if let (Some(by_clientid), Some(key), Some(id)) =
-            (policy.by_clientid.filter(|by| by.count_refused), facts.keys.client_id, facts.client_id)
+            (policy.by_clientid.filter(|by| by.count_refused), facts.keys.client_id(), facts.client_id)
         {
             count(Detector::ByClientId, Target::ClientId(id), key, by_clientid.threshold);
         }
         let counts_refused = |churn: &Churn| churn.count_refused;
         if let (Some(churn), Some(key), Some(name)) =
-            (policy.by_username.filter(counts_refused), facts.keys.username, facts.username)
+            (policy.by_username.filter(counts_refused), facts.keys.username(), facts.username)
         {
             count(Detector::ByUsername, Target::Username(name), key, churn.threshold);
         }
         if let Some(churn) = policy.by_peerhost.filter(counts_refused) {
-            count(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.peer, churn.threshold);
+            count(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.names.peer, churn.threshold);
         }
         if let Some(by_network) = policy.by_network.filter(|by| by.churn.count_refused) {
-            for (prefix, key) in facts.keys.networks.into_iter().flatten() {
+            for (prefix, key) in facts.keys.names.networks() {
                 count(
                     Detector::ByNetwork,
                     Target::Network(facts.peer, prefix),
@@ -114,11 +116,11 @@ impl Detection {
     /// Adds an end that does not count to the evidence that is being collected.
     pub(super) fn note_end(&self, facts: &Facts<'_>, blame: Blame) {
         let policy = facts.policy;
-        if let (Some(by_clientid), Some(key)) = (&policy.by_clientid, facts.keys.client_id) {
+        if let (Some(by_clientid), Some(key)) = (&policy.by_clientid, facts.keys.client_id()) {
             self.note(facts, Detector::ByClientId, key, &by_clientid.threshold, blame);
         }
         if let Some(churn) = &policy.by_peerhost {
-            self.note(facts, Detector::ByPeerHost, facts.keys.peer, &churn.threshold, blame);
+            self.note(facts, Detector::ByPeerHost, facts.keys.names.peer, &churn.threshold, blame);
         }
     }
 
@@ -130,14 +132,13 @@ impl Detection {
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
-        for (prefix, key) in facts.keys.networks.into_iter().flatten() {
-            // While it is not known who lives where, everybody is new; who is seen now is known later.
-            if !self.is_churn(facts, key, &by_network.churn, hand, now) || now.moment < self.learned {
+        for (prefix, key) in facts.keys.names.networks() {
+            if !self.is_churn(facts, key, &by_network.churn, hand, now) {
                 continue;
             }
             // One bad address makes no bad network; it is banned by itself.
             let is_wide = facts.peer.is_ipv6() && prefix < 64;
-            let source = if is_wide { facts.keys.source } else { facts.keys.peer };
+            let source = if is_wide { facts.keys.names.source } else { facts.keys.names.peer };
             let threshold = by_network.churn.threshold;
             let due = Due { count: (threshold.max_count / 4).max(1), window: threshold.window_time };
             let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, key, source]);
@@ -151,18 +152,12 @@ impl Detection {
         }
     }
 
-    fn count_churn(
-        &self,
-        facts: &Facts<'_>,
-        strike: &Strike<'_>,
-        churn: &Churn,
-        hand: &mut Hand<'_>,
-        now: Now,
-    ) -> Option<Finding> {
-        if !self.is_churn(facts, strike.key, churn, hand, now) || now.moment < self.learned {
-            return None;
-        }
-        self.strike(facts, strike, hand, now)
+    /// What the end counts against the user name, whose window is asked for.
+    fn churn_of_username<'a>(&self, facts: &Facts<'a>, hand: &mut Hand<'_>, now: Now) -> Option<Strike<'a>> {
+        let (churn, username) = (facts.policy.by_username.as_ref()?, facts.username?);
+        let key = facts.keys.username().filter(|_| facts.is_accepted)?;
+        let strike = churn.strike(Detector::ByUsername, Target::Username(username), key);
+        self.is_churn(facts, key, churn, hand, now).then_some(strike)
     }
 
     /// True when this end is churn at a place.
@@ -179,12 +174,15 @@ impl Detection {
         }
         let due = Due { count: churn.per_client, window: churn.threshold.window_time };
         let pair = self.seen_key(facts, place);
-        match hand.clients(pair).seen.see(pair, due, self.settings.memory, now.moment) {
-            // Refusals that are repeated are the business of other detectors.
-            Sighting::TooOften => facts.is_accepted,
-            Sighting::Known => false,
-            Sighting::New => !(facts.is_accepted && self.is_old_resident(facts, hand, now)),
-        }
+        let sighting = hand.clients(pair).seen.see(pair, due, self.settings.memory, now.moment);
+        // While it is not known who lives where, everybody is new; who is seen now is known later.
+        now.moment >= self.learned
+            && match sighting {
+                // Refusals that are repeated are the business of other detectors.
+                Sighting::TooOften => facts.is_accepted,
+                Sighting::Known => false,
+                Sighting::New => !(facts.is_accepted && self.is_old_resident(facts, hand, now)),
+            }
     }
 }
 
@@ -197,9 +195,9 @@ impl Churn {
 
 impl ByNetwork {
     /// The networks of this address that count.
-    pub(super) fn prefixes(&self, peer: IpAddr) -> impl Iterator<Item = u8> + use<> {
+    pub(super) fn prefixes(&self, peer: IpAddr) -> [Option<u8>; 2] {
         let prefixes = if peer.is_ipv4() { [self.ipv4_prefix, None] } else { self.ipv6_prefixes };
         let width = if peer.is_ipv4() { 32 } else { 128 };
-        prefixes.into_iter().flatten().map(move |prefix| prefix.min(width))
+        prefixes.map(|prefix| Some(prefix?.min(width)))
     }
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 /// is, and which of the two.
 #[derive(Debug, Default)]
 pub(super) struct Fights {
-    open: Mutex<HashMap<u64, Fight>>,
+    open: Mutex<HashMap<u64, Fight, foldhash::fast::RandomState>>,
     count: AtomicUsize,
     /// When those that are over were last looked for, in seconds: no flood of new fights makes every event do that.
     swept: AtomicU64,
@@ -104,11 +104,13 @@ impl Fights {
         self.displace(holder, origin, taker.tag() & !ENDED, policy, now)
     }
 
+    /// True when nobody fights.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
     /// True while it is known that clients fight over this identifier.
     pub(super) fn is_recognised(&self, id: u64, now: Moment) -> bool {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
         self.open().get(&id).and_then(|fight| fight.recognised_until).is_some_and(|until| until > now)
     }
 
@@ -121,7 +123,7 @@ impl Fights {
     /// Remembers where it is who uses an identifier that is fought over. Of a displacement only one of the two is seen, and
     /// that may be the same one each time.
     fn see(&self, holder: Holder) {
-        if self.count.load(Ordering::Relaxed) > 0
+        if !self.is_empty()
             && let Some(fight) = self.open().get_mut(&holder.id)
         {
             fight.see(holder.peer);
@@ -154,7 +156,7 @@ impl Fights {
         recognised
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Fight>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Fight, foldhash::fast::RandomState>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

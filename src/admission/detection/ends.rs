@@ -28,14 +28,18 @@ impl Detection {
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
-        let broker = self.broker_key(session.upstream);
-        let side = session.side();
-        let was_resident =
-            session.stay.is_some_and(|stay| stay.is_resident(now.moment, self.settings.resident_after));
-        self.ask_ahead(facts, session.stay, hand);
-        if let Some(stay) = session.stay {
+        let was_resident = session
+            .stay
+            .as_ref()
+            .is_some_and(|stay| stay.is_resident(now.moment, self.settings.resident_after));
+        self.ask_ahead(facts, session.stay.as_ref().filter(|_| was_resident), hand);
+        let (broker, side) = (self.broker_key(session.upstream), session.side());
+        if let Some(stay) = &session.stay {
             self.weather.leave(broker, stay, side, now.moment);
-            self.say_goodbye(facts, stay, was_resident, hand, now);
+            self.move_out(stay, was_resident, hand, now);
+            if was_resident {
+                self.remember(facts, stay, hand, now);
+            }
         }
         let judgement = blame::judge(&visit.end);
         if judgement.blame == Blame::Broker {
@@ -74,21 +78,15 @@ impl Detection {
         }
     }
 
-    fn say_goodbye(&self, facts: &Facts<'_>, stay: Stay, was_resident: bool, hand: &mut Hand<'_>, now: Now) {
-        for place in stay.places() {
-            let resident_after = self.settings.resident_after;
-            hand.clients(place).places.leave(place, stay, now.moment, resident_after);
+    /// A resident has left.
+    fn remember(&self, facts: &Facts<'_>, stay: &Stay, hand: &mut Hand<'_>, now: Now) {
+        let Some(key) = self.resident_key(facts) else { return };
+        let until = now.moment.after(self.settings.memory);
+        hand.clients(key).marks.remember(key, until, now.moment);
+        if now.moment.since(stay.began) >= self.settings.resident_after {
+            self.claim(facts, until, hand, now);
         }
-        if was_resident && let Some(key) = self.resident_key(facts) {
-            let until = now.moment.after(self.settings.memory);
-            hand.clients(key).marks.remember(key, until, now.moment);
-            if now.moment.since(stay.began) >= self.settings.resident_after
-                && let Some((name, owner)) = self.owner(facts)
-            {
-                hand.clients(name).marks.claim(name, owner, until, now.moment);
-            }
-            self.remember_stack(facts, until, hand, now);
-        }
+        self.remember_stack(facts, until, hand, now);
     }
 
     fn count_refused_credentials(
@@ -151,12 +149,20 @@ impl Detection {
         self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn tell_duplicates(
+    /// A client was accepted: does it fight with another one over its client identifier?
+    pub(super) fn look_for_duplicates(
         &self,
         facts: &Facts<'_>,
-        recognised: Recognised,
+        hand: &mut Hand<'_>,
         now: Now,
     ) -> Option<Finding> {
+        let (holder, policy) = (self.holder(facts)?, facts.policy.duplicates.as_ref()?);
+        let holders = &mut hand.clients(holder.id).holders;
+        let recognised = self.fights.begin(holders, holder, policy, now.moment)?;
+        self.tell_duplicates(facts, recognised, now)
+    }
+
+    fn tell_duplicates(&self, facts: &Facts<'_>, recognised: Recognised, now: Now) -> Option<Finding> {
         let (policy, client_id) = (facts.policy.duplicates?, facts.client_id?);
         let Recognised { addresses, returns } = recognised;
         let threshold = Threshold {

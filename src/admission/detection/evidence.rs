@@ -67,7 +67,7 @@ pub(super) struct Exhibit<'a> {
 /// The open cases.
 #[derive(Debug, Default)]
 pub(super) struct Cases {
-    open: Mutex<HashMap<u64, Case>>,
+    open: Mutex<HashMap<u64, Case, foldhash::fast::RandomState>>,
     /// When those that are over were last looked for, in seconds: no flood of new cases makes every event do that.
     swept: AtomicU64,
     /// So that most ends need no lock.

@@ -12,24 +12,71 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The keys of what a client is called, and of where it came from: names take long to hash, so a session keeps them.
+/// The keys of what a client is called, and of where it came from: they take long to hash, so a session keeps them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Names {
-    peer: u64,
+    pub(super) peer: u64,
+    /// An IPv4 address, or an IPv6 /64.
+    pub(super) source: u64,
+    /// The networks that counted when it came.
+    networks: [u64; 2],
+    prefixes: Prefixes,
     /// The client identifier by which the broker knows it; 0 when it has none.
     client_id: u64,
     /// 0 when it has none.
     username: u64,
 }
 
+/// The prefix lengths of the networks that count.
+type Prefixes = [Option<u8>; 2];
+
 impl Names {
-    pub(super) fn of(secret: &Secret, client: &Client<'_>, assigned: Option<&str>) -> Names {
-        let key = |kind, name: Option<&str>| name.map_or(0, |name| secret.name(kind, name));
-        Names {
-            peer: secret.peer(client.peer()),
-            client_id: key(Kind::ClientId, client.client_id().or(assigned)),
-            username: key(Kind::Username, client.username()),
-        }
+    /// `client_id` is [`Names::client_id_of`].
+    pub(super) fn of(secret: &Secret, policy: &ZonePolicy, client: &Client<'_>, client_id: u64) -> Names {
+        let addr = client.peer();
+        let site = secret.site(addr);
+        let peer = secret.peer(site, addr);
+        let source = if addr.is_ipv4() { peer } else { secret.network(site, addr, 64) };
+        let names = Names {
+            peer,
+            source,
+            networks: [0; 2],
+            prefixes: [None; 2],
+            client_id,
+            username: client.username().map_or(0, |name| secret.name(Kind::Username, name)),
+        };
+        names.under(secret, policy, addr)
+    }
+
+    /// The key of the client identifier by which the broker knows a client; 0 when it has none.
+    pub(super) fn client_id_of(secret: &Secret, client: &Client<'_>, assigned: Option<&str>) -> u64 {
+        client.client_id().or(assigned).map_or(0, |id| secret.name(Kind::ClientId, id))
+    }
+
+    /// With the networks that count under this policy.
+    fn under(self, secret: &Secret, policy: &ZonePolicy, addr: IpAddr) -> Names {
+        let prefixes = policy.by_network.as_ref().map_or([None; 2], |by| by.prefixes(addr));
+        if prefixes == self.prefixes { self } else { self.in_networks(secret, addr, prefixes) }
+    }
+
+    fn in_networks(self, secret: &Secret, addr: IpAddr, prefixes: Prefixes) -> Names {
+        let site = secret.site(addr);
+        let network = |prefix: Option<u8>| match prefix {
+            None => 0,
+            Some(64) if addr.is_ipv6() => self.source,
+            Some(prefix) => secret.network(site, addr, prefix),
+        };
+        Names { networks: prefixes.map(network), prefixes, ..self }
+    }
+
+    /// Where in the tables it is at home.
+    pub(super) fn home(&self) -> u64 {
+        if self.client_id == 0 { self.peer } else { self.client_id }
+    }
+
+    /// The networks that count, with their prefix lengths.
+    pub(super) fn networks(&self) -> impl Iterator<Item = (u8, u64)> + use<> {
+        self.prefixes.into_iter().zip(self.networks).filter_map(|(prefix, key)| Some((prefix?, key)))
     }
 }
 
@@ -37,16 +84,9 @@ impl Names {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys {
     pub(super) zone: u64,
-    pub(super) peer: u64,
-    /// An IPv4 address, or an IPv6 /64.
-    pub(super) source: u64,
-    /// The networks that count, with their prefix lengths.
-    pub(super) networks: [Option<(u8, u64)>; 2],
+    pub(super) names: Names,
     /// Its TLS fingerprint, where fingerprints count.
     pub(super) ja4: Option<u64>,
-    /// The client identifier by which the broker knows it.
-    pub(super) client_id: Option<u64>,
-    pub(super) username: Option<u64>,
     pub(super) credentials: Option<u64>,
     /// What tells it from its neighbours: see [`Keys::of`].
     pub(super) identity: u64,
@@ -64,24 +104,23 @@ impl Keys {
         by_credentials: bool,
     ) -> Keys {
         let zone = secret.own_name(Kind::Zone, &policy.zone);
-        let peer = names.peer;
-        let [client_id, username] = [names.client_id, names.username].map(|key| (key != 0).then_some(key));
-        let identity = match (client_id.filter(|_| client.client_id().is_some()), credentials) {
-            (_, Some(credentials)) if by_credentials => secret.key(Kind::Seen, &[1, credentials]),
-            (Some(id), _) => secret.key_of(id, Kind::Seen, &[2, id]),
-            (None, _) => secret.key(Kind::Seen, &[3, username.unwrap_or(0), credentials.unwrap_or(0)]),
+        let id = names.client_id;
+        let identity = match credentials {
+            Some(credentials) if by_credentials => secret.key(Kind::Seen, &[1, credentials]),
+            _ if id != 0 && client.client_id().is_some() => id,
+            _ => secret.key(Kind::Seen, &[2, names.username, credentials.unwrap_or(0)]),
         };
-        let addr = client.peer();
-        let source = if addr.is_ipv4() { peer } else { secret.network(addr, 64) };
-        let mut networks = [None; 2];
-        let prefixes = policy.by_network.into_iter().flat_map(|by| by.prefixes(addr));
-        for (network, prefix) in networks.iter_mut().zip(prefixes) {
-            let is_source = addr.is_ipv6() && prefix == 64;
-            *network = Some((prefix, if is_source { source } else { secret.network(addr, prefix) }));
-        }
-        let counted = policy.by_ja4.and(client.tls().ja4);
+        let counted = policy.by_ja4.as_ref().and(client.tls().ja4);
         let ja4 = counted.map(|ja4| secret.name(Kind::Ja4, ja4));
-        Keys { zone, peer, source, networks, ja4, client_id, username, credentials, identity }
+        Keys { zone, names, ja4, credentials, identity }
+    }
+
+    pub(super) fn client_id(&self) -> Option<u64> {
+        Some(self.names.client_id).filter(|key| *key != 0)
+    }
+
+    pub(super) fn username(&self) -> Option<u64> {
+        Some(self.names.username).filter(|key| *key != 0)
     }
 }
 
@@ -105,8 +144,12 @@ impl<'a> Facts<'a> {
         let session = visit.session();
         let by_credentials = session.is_some_and(Session::is_auth_failure);
         let names = session
-            .and_then(|session| session.stay)
-            .map_or_else(|| Names::of(secret, &visit.client, visit.assigned_client_id), |stay| stay.names);
+            .and_then(|session| session.stay.as_ref())
+            .map(|stay| stay.names.under(secret, policy, visit.client.peer()));
+        let names = names.unwrap_or_else(|| {
+            let client_id = Names::client_id_of(secret, &visit.client, visit.assigned_client_id);
+            Names::of(secret, policy, &visit.client, client_id)
+        });
         let keys = Keys::of(secret, policy, &visit.client, names, visit.credentials, by_credentials);
         Facts {
             policy,

@@ -23,8 +23,7 @@ impl Detection {
         now: Now,
     ) -> Option<Finding> {
         let (key, ja4) = (facts.keys.ja4?, facts.ja4?);
-        // While it is not known who lives where, everybody is new; who is seen now is known later.
-        if !self.is_churn(facts, key, &policy.churn, hand, now) || now.moment < self.learned {
+        if !self.is_churn(facts, key, &policy.churn, hand, now) {
             return None;
         }
         if self.stack_residents(facts, key, hand, now) > policy.max_residents {
@@ -33,7 +32,7 @@ impl Detection {
         // One bad address makes no bad stack; it is banned by itself.
         let threshold = policy.churn.threshold;
         let due = Due { count: (threshold.max_count / 4).max(1), window: threshold.window_time };
-        let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, key, facts.keys.source]);
+        let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, key, facts.keys.names.source]);
         if self.seen.see(pair, due, due.window, now.moment) == Sighting::TooOften {
             return None;
         }

@@ -44,7 +44,7 @@ impl Detection {
     ) {
         let Some(credentials) = facts.keys.credentials else { return };
         let target = Target::source(facts.peer);
-        let source = facts.keys.source;
+        let source = facts.keys.names.source;
         if self.is_new_password(facts, policy, credentials, now) {
             let threshold = Threshold { max_count: policy.siege_max_count, ..policy.threshold };
             let strike = Strike {
@@ -77,7 +77,7 @@ impl Detection {
 
     /// True when an account is under siege, and this password is new for it.
     fn is_new_password(&self, facts: &Facts<'_>, policy: &AuthFailures, credentials: u64, now: Now) -> bool {
-        let Some(account) = facts.keys.username.filter(|_| policy.siege_count > 0) else { return false };
+        let Some(account) = facts.keys.username().filter(|_| policy.siege_count > 0) else { return false };
         let siege = self.secret.key(Kind::Siege, &[facts.keys.zone, account]);
         let is_besieged = self.marks.is_known(siege, now.moment);
         let pair = self.secret.key(Kind::Seen, &[facts.keys.zone, siege, credentials]);

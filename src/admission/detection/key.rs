@@ -61,9 +61,8 @@ impl Secret {
         for word in words {
             state.word(u64::from_le_bytes(*word));
         }
-        let last = rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte));
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        state.finish(last | length << 56)
+        state.finish(tail(bytes, rest.len()) | length << 56)
     }
 
     /// The key made of these parts, which are keys themselves, or numbers that no stranger chooses: mixing them needs
@@ -102,19 +101,23 @@ impl Secret {
         (self.key_of(home, kind, parts) & !neighbourhood | home & neighbourhood).max(1)
     }
 
-    /// The key of what a stranger may choose.
-    fn hard_key(&self, kind: Kind, parts: &[u64]) -> u64 {
+    /// The keyed hash of an address or of a network, which strangers may choose.
+    fn addr(&self, kind: Kind, prefix: u8, bits: u128, is_ipv4: bool) -> u64 {
         let mut state = State::new(self);
-        for part in parts {
-            state.word(*part);
+        let [low, high, _] = halves(bits, 0);
+        let tag = (kind as u64) << 56 | u64::from(prefix) << 48 | u64::from(is_ipv4) << 47;
+        if is_ipv4 {
+            return state.finish(tag | low);
         }
-        state.finish((kind as u64) << 56 | parts.len() as u64).max(1)
+        state.word(low);
+        state.word(high);
+        state.finish(tag)
     }
 
     /// The key of a name that the operator chose.
     pub(super) fn own_name(&self, kind: Kind, name: &str) -> u64 {
         let (words, rest) = name.as_bytes().as_chunks::<8>();
-        let last = rest.iter().rev().fold(rest.len() as u64, |last, byte| last << 8 | u64::from(*byte));
+        let last = tail(name.as_bytes(), rest.len()) | (name.len() as u64) << 56;
         let words = words.iter().map(|word| u64::from_le_bytes(*word));
         let hash = words.fold(self.0, |hash, word| fold(hash ^ word, self.1 | 1).wrapping_add(self.0));
         self.key(kind, &[hash, last])
@@ -124,26 +127,24 @@ impl Secret {
         self.key(kind, &[self.hash(name.as_bytes())])
     }
 
-    pub(super) fn peer(&self, peer: IpAddr) -> u64 {
-        let bits = peer_bits(peer);
-        let key = self.hard_key(Kind::Peer, &halves(bits, u64::from(peer.is_ipv4())));
-        beside(self.site(peer), key)
+    /// The key of an address, at its site.
+    pub(super) fn peer(&self, site: u64, peer: IpAddr) -> u64 {
+        beside(site, self.addr(Kind::Peer, 0, peer_bits(peer), peer.is_ipv4()))
     }
 
-    pub(super) fn network(&self, peer: IpAddr, prefix: u8) -> u64 {
-        let bits = peer_bits(peer);
+    /// The key of a network of this address, whose site this is.
+    pub(super) fn network(&self, site: u64, peer: IpAddr, prefix: u8) -> u64 {
         let width = if peer.is_ipv4() { 32 } else { 128 };
         let free = u32::from(width - prefix.min(width));
-        let network = bits.checked_shr(free).unwrap_or(0);
-        let tag = u64::from(prefix) << 1 | u64::from(peer.is_ipv4());
-        let key = self.hard_key(Kind::Network, &halves(network, tag));
+        let network = peer_bits(peer).checked_shr(free).unwrap_or(0);
+        let key = self.addr(Kind::Network, prefix, network, peer.is_ipv4());
         let is_in_a_site = prefix >= if peer.is_ipv4() { 24 } else { 64 };
-        if is_in_a_site { beside(self.site(peer), key) } else { key }
+        if is_in_a_site { beside(site, key) } else { key }
     }
 
     /// Where the keys of an address and of the networks around it stand: those of an IPv4 /24 or an IPv6 /64 together.
     /// Who has more addresses than that, has them spread out.
-    fn site(&self, peer: IpAddr) -> u64 {
+    pub(super) fn site(&self, peer: IpAddr) -> u64 {
         let bits = peer_bits(peer);
         self.key(Kind::Network, &halves(if peer.is_ipv4() { bits >> 8 } else { bits >> 64 }, 0))
     }
@@ -153,6 +154,16 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
+    }
+}
+
+/// The last bytes of a text, fewer than eight, as a number.
+fn tail(bytes: &[u8], count: usize) -> u64 {
+    match bytes.last_chunk::<8>() {
+        // Read with what comes before them, which is shifted out.
+        Some(last) if count > 0 => u64::from_le_bytes(*last) >> (64 - 8 * count.min(8)),
+        Some(_) => 0,
+        None => bytes.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
     }
 }
 
@@ -259,14 +270,18 @@ mod tests {
     #[test]
     fn neighbours_share_their_network_and_nothing_else() {
         let secret = Secret::new(7);
-        let [a, b, c] =
-            ["192.0.2.1", "192.0.2.77", "192.0.3.1"].map(|text| text.parse().expect("an address"));
-        assert_eq!(secret.network(a, 24), secret.network(b, 24));
-        assert_ne!(secret.network(a, 24), secret.network(c, 24));
-        assert_ne!(secret.peer(a), secret.peer(b));
-        assert_ne!(secret.network(a, 24), secret.network(a, 23));
+        let [a, b, c, d] = ["192.0.2.1", "192.0.2.77", "192.0.3.1", "2001:db8::1"]
+            .map(|text| text.parse::<IpAddr>().expect("an address"));
+        let peer = |addr| secret.peer(secret.site(addr), addr);
+        let network = |addr, prefix| secret.network(secret.site(addr), addr, prefix);
+        assert_eq!(network(a, 24), network(b, 24));
+        assert_ne!(network(a, 24), network(c, 24));
+        assert_ne!(peer(a), peer(b));
+        assert_ne!(network(a, 24), network(a, 23));
+        assert_ne!(network(a, 32), peer(a));
+        assert_ne!(peer(d), network(d, 64));
         // Prefixes that cannot be are the nearest that can.
-        assert_eq!(secret.network(a, 0), secret.network(c, 0));
-        let _ = (secret.network(a, 255), secret.network("2001:db8::1".parse().expect("an address"), 0));
+        assert_eq!(network(a, 0), network(c, 0));
+        let _ = (network(a, 255), network(d, 0));
     }
 }

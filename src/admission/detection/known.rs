@@ -8,6 +8,7 @@
 
 use super::crowd::Place;
 use super::moment::Moment;
+use super::newcomers::Newcomers;
 use super::table::{Compact, PARTS, Part, part_of};
 use super::window::Single;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -33,17 +34,23 @@ pub(super) struct Clients {
     pub(super) singles: Part<Single>,
     /// How many live where.
     pub(super) places: Part<Place>,
+    /// Who has come lately.
+    pub(super) newcomers: Newcomers,
 }
 
 /// The parts in hand.
 #[derive(Debug)]
 pub(super) struct Hand<'a> {
     known: &'a Known,
-    held: [Option<(usize, MutexGuard<'a, Clients>)>; HOMES],
+    /// Which parts they are, apart from them: a visit asks for a part two dozen times.
+    parts: [usize; HOMES],
+    held: [Option<MutexGuard<'a, Clients>>; HOMES],
 }
 
 /// How many homes a visit has.
 const HOMES: usize = 4;
+/// The number of no part.
+const NO_PART: usize = usize::MAX;
 
 impl Known {
     pub(super) fn new(max: usize) -> Known {
@@ -54,31 +61,46 @@ impl Known {
             accepted: Part::new(max / 4),
             singles: Part::new(max / 2),
             places: Part::new(max / 8),
+            newcomers: Newcomers::new((max / 8).div_ceil(PARTS)),
         };
         Known { parts: (0..PARTS).map(|_| Mutex::new(part())).collect() }
     }
 
     /// A hand that holds nothing yet.
     pub(super) fn hand(&self) -> Hand<'_> {
-        Hand { known: self, held: [const { None }; HOMES] }
+        Hand { known: self, parts: [NO_PART; HOMES], held: [const { None }; HOMES] }
+    }
+
+    /// Shows all clients of a part.
+    pub(super) fn with_part<R>(&self, part: usize, visit: impl FnOnce(&mut Clients) -> R) -> R {
+        visit(&mut self.lock(part))
     }
 
     pub(super) fn tidy(&self, turn: usize, now: Moment) {
         let mut clients = self.lock(turn % PARTS);
-        let Clients { seen, marks, holders, accepted, singles, places } = &mut *clients;
+        let Clients { seen, marks, holders, accepted, singles, places, newcomers } = &mut *clients;
         seen.tidy(now);
         marks.tidy(now);
         holders.tidy(now);
         accepted.tidy(now);
         singles.tidy(now);
         places.tidy(now);
+        newcomers.tidy();
     }
 
     /// Keys and bytes.
     pub(super) fn usage(&self) -> (usize, usize) {
         let usages = (0..PARTS).flat_map(|at| {
-            let Clients { seen, marks, holders, accepted, singles, places } = &*self.lock(at);
-            [seen.usage(), marks.usage(), holders.usage(), accepted.usage(), singles.usage(), places.usage()]
+            let Clients { seen, marks, holders, accepted, singles, places, newcomers } = &*self.lock(at);
+            [
+                seen.usage(),
+                marks.usage(),
+                holders.usage(),
+                accepted.usage(),
+                singles.usage(),
+                places.usage(),
+                newcomers.usage(),
+            ]
         });
         usages.fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1))
     }
@@ -104,27 +126,29 @@ impl Known {
 impl Hand<'_> {
     /// The clients among whom this key belongs. Nobody waits for a part while holding another one: what is in hand is
     /// laid down before.
+    #[inline]
     pub(super) fn clients(&mut self, key: u64) -> &mut Clients {
-        let at = part_of(key);
-        let is_it = |held: &Option<(usize, _)>| held.as_ref().is_some_and(|(held, _)| *held == at);
-        let place = self.held.iter().position(is_it).unwrap_or_else(|| self.take(at));
+        let part = part_of(key);
+        let place = self.parts.iter().position(|held| *held == part).unwrap_or_else(|| self.take(part));
         let known = self.known;
         #[expect(clippy::indexing_slicing, reason = "a place of those that there are")]
         let held = &mut self.held[place];
-        &mut held.get_or_insert_with(|| (at, known.lock(at))).1
+        held.get_or_insert_with(|| known.lock(part))
     }
 
     /// Where a part is taken in hand.
-    fn take(&mut self, at: usize) -> usize {
+    #[cold]
+    fn take(&mut self, part: usize) -> usize {
         let free = self.held.iter().position(Option::is_none);
-        if let Some((place, clients)) = free.zip(self.known.try_lock(at)) {
-            if let Some(held) = self.held.get_mut(place) {
-                *held = Some((at, clients));
-            }
-            return place;
+        let (place, clients) = free.zip(self.known.try_lock(part)).unwrap_or_else(|| {
+            self.held = [const { None }; HOMES];
+            self.parts = [NO_PART; HOMES];
+            (0, self.known.lock(part))
+        });
+        if let (Some(number), Some(held)) = (self.parts.get_mut(place), self.held.get_mut(place)) {
+            (*number, *held) = (part, Some(clients));
         }
-        self.held = [const { None }; HOMES];
-        0
+        place
     }
 }
 

@@ -3,20 +3,13 @@
 use super::Detection;
 use super::crowd::{Places, Stay};
 use super::duplicates::Holder;
-use super::facts::{Facts, Keys};
+use super::facts::{Facts, Keys, Names};
 use super::finding::Detector;
 use super::key::Kind;
 use super::known::Hand;
+use super::moment::Moment;
 use super::strike::Now;
 use std::time::Duration;
-
-/// What is asked for of a client that was accepted.
-pub(super) struct Asked {
-    pub(super) resident: Option<u64>,
-    pub(super) accepted: Option<u64>,
-    /// Where it lives.
-    pub(super) places: Places,
-}
 
 impl Detection {
     pub(super) fn broker_key(&self, upstream: &str) -> u64 {
@@ -29,43 +22,54 @@ impl Detection {
 
     /// The key under which it is remembered that a broker accepted the client's credentials.
     pub(super) fn accepted_key(&self, facts: &Facts<'_>) -> Option<u64> {
-        let Keys { zone, username, credentials, .. } = facts.keys;
-        let home = username.or(credentials)?;
+        let Keys { zone, credentials, .. } = facts.keys;
+        let home = facts.keys.username().or(credentials)?;
         Some(self.secret.key_of(home, Kind::Accepted, &[zone, credentials?]))
     }
 
     pub(super) fn holder(&self, facts: &Facts<'_>) -> Option<Holder> {
-        let id = self.holder_key(facts.keys.zone, facts.keys.client_id?);
+        let id = self.holder_key(facts.keys.zone, facts.keys.client_id()?);
         let origin = self.secret.key(
             Kind::Origin,
-            &[facts.keys.peer, facts.keys.username.unwrap_or(0), facts.keys.credentials.unwrap_or(0)],
+            &[facts.keys.names.peer, facts.keys.username().unwrap_or(0), facts.keys.credentials.unwrap_or(0)],
         );
         Some(Holder { id, origin, peer: facts.peer })
     }
 
     /// The key under which it is remembered that a client stayed for long: it has to come under the same user name.
     pub(super) fn resident_key(&self, facts: &Facts<'_>) -> Option<u64> {
-        let id = facts.keys.client_id?;
-        let parts = [facts.keys.zone, id, facts.keys.username.unwrap_or(0)];
+        let id = facts.keys.client_id()?;
+        let parts = [facts.keys.zone, id, facts.keys.username().unwrap_or(0)];
         Some(self.secret.key_at(id, Kind::Resident, &parts))
     }
 
-    /// The key of a client identifier as something that is owned, and who the owner would be.
-    pub(super) fn owner(&self, facts: &Facts<'_>) -> Option<(u64, u16)> {
-        let id = facts.keys.client_id?;
-        let name = self.secret.key_at(id, Kind::Owner, &[facts.keys.zone, id]);
+    /// The key of a client identifier as something that is owned.
+    fn owned_key(&self, facts: &Facts<'_>) -> Option<u64> {
+        let id = facts.keys.client_id()?;
+        Some(self.secret.key_at(id, Kind::Owner, &[facts.keys.zone, id]))
+    }
+
+    /// Who a client is, as the owner of its client identifier: 16 bits of it.
+    fn owner(&self, facts: &Facts<'_>) -> u16 {
         // Who has no password is told by its address.
-        let proof = facts.keys.credentials.unwrap_or(facts.keys.peer);
-        let owner = self.secret.key(Kind::Owner, &[facts.keys.username.unwrap_or(0), proof]);
+        let proof = facts.keys.credentials.unwrap_or(facts.keys.names.peer);
+        let owner = self.secret.key(Kind::Owner, &[facts.keys.username().unwrap_or(0), proof]);
         #[expect(clippy::cast_possible_truncation, reason = "16 bits of a hash")]
-        Some((name, owner as u16))
+        let owner = owner as u16;
+        owner
+    }
+
+    /// Remembers whose the client identifier is, unless it is somebody else's.
+    pub(super) fn claim(&self, facts: &Facts<'_>, until: Moment, hand: &mut Hand<'_>, now: Now) {
+        if let Some(key) = self.owned_key(facts) {
+            hand.clients(key).marks.claim(key, self.owner(facts), until, now.moment);
+        }
     }
 
     /// True when the client identifier is known to belong to somebody else.
     pub(super) fn is_anothers(&self, facts: &Facts<'_>, hand: &mut Hand<'_>, now: Now) -> bool {
-        self.owner(facts).is_some_and(|(name, owner)| {
-            hand.clients(name).marks.tag(name, now.moment).is_some_and(|known| known != owner)
-        })
+        let Some(key) = self.owned_key(facts) else { return false };
+        hand.clients(key).marks.tag(key, now.moment).is_some_and(|known| known != self.owner(facts))
     }
 
     pub(super) fn is_old_resident(&self, facts: &Facts<'_>, hand: &mut Hand<'_>, now: Now) -> bool {
@@ -78,63 +82,46 @@ impl Detection {
         self.secret.key_near(identity, Kind::Seen, &[zone, place, identity])
     }
 
-    /// The key of how often a client comes to its source.
+    /// The key of how often a client comes to its source: it stands where it is remembered that it was seen there.
     pub(super) fn pace_key(&self, facts: &Facts<'_>) -> u64 {
-        let Keys { zone, source, identity, .. } = facts.keys;
-        self.secret.key_near(identity, Kind::Pace, &[zone, source, identity])
+        let (Keys { zone, identity, .. }, source) = (facts.keys, facts.keys.names.source);
+        let seen = self.seen_key(facts, source);
+        self.secret.key_at(seen, Kind::Pace, &[zone, source, identity])
     }
 
-    /// The keys that are about to be asked for of a client that was accepted, which the memory is asked for.
-    pub(super) fn ask_ahead_of_arrival(&self, facts: &Facts<'_>, hand: &mut Hand<'_>) -> Asked {
-        let guesses_count = facts.policy.auth_failures.is_some();
-        let asked = Asked {
-            resident: self.resident_key(facts),
-            accepted: self.accepted_key(facts).filter(|_| guesses_count),
-            places: self.places_of(facts),
-        };
-        if let Some(resident) = asked.resident {
-            hand.clients(resident).marks.prefetch(resident);
-        }
-        if let Some(accepted) = asked.accepted {
-            hand.clients(accepted).accepted.prefetch(accepted);
-        }
-        for place in asked.places.into_iter().filter(|place| *place != 0) {
-            hand.clients(place).places.prefetch(place);
-        }
-        asked
-    }
-
-    /// Has the memory bring what is about to be asked of a client whose session has ended.
-    pub(super) fn ask_ahead(&self, facts: &Facts<'_>, stay: Option<Stay>, hand: &mut Hand<'_>) {
+    /// Has the memory bring what is about to be asked of a client whose session has ended. `resident` is that of a resident.
+    pub(super) fn ask_ahead(&self, facts: &Facts<'_>, resident: Option<&Stay>, hand: &mut Hand<'_>) {
         let policy = facts.policy;
-        for place in stay.into_iter().flat_map(Stay::places) {
+        for place in resident.into_iter().flat_map(Stay::places) {
             hand.clients(place).places.prefetch(place);
         }
         if facts.lived < SHORT {
             let seen = &hand.clients(facts.keys.identity).seen;
             let read_at = |place| seen.prefetch(self.seen_key(facts, place));
             if policy.by_peerhost.is_some() {
-                read_at(facts.keys.peer);
+                read_at(facts.keys.names.peer);
             }
-            if let (Some(_), Some(username)) = (&policy.by_username, facts.keys.username) {
+            if let (Some(by), Some(username)) = (&policy.by_username, facts.keys.username()) {
                 read_at(username);
+                self.windows.prefetch(self.window_key(facts, Detector::ByUsername, username, &by.threshold));
             }
-            for (_, network) in facts.keys.networks.into_iter().flatten() {
+            for (_, network) in facts.keys.names.networks() {
                 read_at(network);
             }
             if let Some(ja4) = facts.keys.ja4 {
                 read_at(ja4);
             }
-            if policy.connection_rate.is_some() {
-                seen.prefetch(self.pace_key(facts));
+            let Names { peer, source, .. } = facts.keys.names;
+            if policy.connection_rate.is_some() && (source != peer || policy.by_peerhost.is_none()) {
+                read_at(source);
             }
         }
         if facts.is_accepted {
-            if let Some(id) = facts.keys.client_id {
+            if let Some(id) = facts.keys.client_id() {
                 // Where its owner stands, and that it was a resident.
                 hand.clients(id).marks.prefetch(id);
             }
-            if let (Some(by), Some(id)) = (&policy.by_clientid, facts.keys.client_id) {
+            if let (Some(by), Some(id)) = (&policy.by_clientid, facts.keys.client_id()) {
                 let key = self.window_key(facts, Detector::ByClientId, id, &by.threshold);
                 hand.clients(key).singles.prefetch(key);
             }
@@ -148,7 +135,7 @@ impl Detection {
     /// The places where a session lives, of those that anything is weighed against.
     pub(super) fn places_of(&self, facts: &Facts<'_>) -> Places {
         let (policy, zone) = (facts.policy, facts.keys.zone);
-        let Keys { peer, source, networks, .. } = facts.keys;
+        let Names { peer, source, .. } = facts.keys.names;
         let mut places = Places::default();
         let mut free = places.iter_mut();
         let mut add = |place| {
@@ -156,34 +143,29 @@ impl Detection {
                 *free = self.place_key(zone, place);
             }
         };
-        if let (Some(_), Some(username)) = (&policy.by_username, facts.keys.username) {
+        if let (Some(_), Some(username)) = (&policy.by_username, facts.keys.username()) {
             add(username);
         }
         let weighs_sources = policy.weighs_sources();
         if weighs_sources {
             add(peer);
         }
-        // Of IPv6, a source is a network that may be counted by itself.
-        let is_place = |network| weighs_sources && network == source;
         if weighs_sources && source != peer {
             add(source);
         }
-        let [first, second] = networks.map(|network| network.map(|(_, key)| key));
-        if let Some(first) = first.filter(|first| !is_place(*first)) {
-            add(first);
-        }
-        if let Some(second) = second.filter(|second| !is_place(*second) && Some(*second) != first) {
-            add(second);
+        let mut last = 0;
+        for (_, network) in facts.keys.names.networks() {
+            // Of IPv6, a source is a network that may be counted by itself.
+            let is_place = weighs_sources && network == source;
+            if !is_place && network != last {
+                add(network);
+            }
+            last = network;
         }
         if let Some(ja4) = facts.keys.ja4 {
             add(ja4);
         }
         places
-    }
-
-    pub(super) fn residents(&self, facts: &Facts<'_>, place: u64, hand: &mut Hand<'_>, now: Now) -> u32 {
-        let key = self.place_key(facts.keys.zone, place);
-        hand.clients(key).places.residents(key, now.moment, self.settings.resident_after)
     }
 }
 

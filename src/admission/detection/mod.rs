@@ -32,9 +32,11 @@ mod key;
 mod known;
 mod lookup;
 mod moment;
+mod newcomers;
 mod nuisance;
 mod policy;
 mod prefetch;
+mod residence;
 mod row;
 mod sightings;
 mod strike;
@@ -64,7 +66,6 @@ use facts::{Doubt, Facts, Keys, Names};
 use guesses::Trust;
 use key::Kind;
 use known::Known;
-use lookup::Asked;
 use sightings::Sightings;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -160,7 +161,8 @@ impl Detection {
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
         if policy.counts_connects() && !is_exempt {
-            let names = Names::of(&self.secret, client, None);
+            let client_id = Names::client_id_of(&self.secret, client, None);
+            let names = Names::of(&self.secret, policy, client, client_id);
             let keys = Keys::of(&self.secret, policy, client, names, None, false);
             let facts = Facts::of_client(policy, keys, client);
             self.count_connect(&facts, Now { at, moment: now }, &mut findings);
@@ -177,30 +179,31 @@ impl Detection {
         now: Moment,
     ) -> (Stay, Vec<Finding>) {
         let Arrival { client, assigned_client_id, credentials, .. } = arrival;
-        let names = Names::of(&self.secret, client, *assigned_client_id);
+        let mut hand = self.known.hand();
+        let client_id = Names::client_id_of(&self.secret, client, *assigned_client_id);
+        // Whether it was a resident: nothing else is waited for.
+        hand.clients(client_id).marks.prefetch(client_id);
+        let names = Names::of(&self.secret, policy, client, client_id);
         let keys = Keys::of(&self.secret, policy, client, names, *credentials, false);
         let facts = Facts::of_client(policy, keys, client);
         let facts = Facts { client_id: client.client_id().or(*assigned_client_id), ..facts };
         let now = Now { at, moment: now };
-        let mut hand = self.known.hand();
-        let Asked { resident, accepted, places } = self.ask_ahead_of_arrival(&facts, &mut hand);
-        let is_returning = resident.is_some_and(|key| hand.clients(key).marks.is_known(key, now.moment));
-        let stay = Stay { began: now.moment, is_returning, places, names };
-        self.weather.enter(self.broker_key(arrival.upstream), stay);
-        for place in stay.places() {
-            hand.clients(place).places.enter(place, stay, self.settings.resident_after);
+        let accepted = self.accepted_key(&facts).filter(|_| policy.auth_failures.is_some());
+        if let Some(accepted) = accepted {
+            hand.clients(accepted).accepted.prefetch(accepted);
         }
+        let places = self.places_of(&facts);
+        let broker = self.broker_key(arrival.upstream);
+        let is_returning = self.is_old_resident(&facts, &mut hand, now);
+        let stay = self.move_in(names, places, is_returning, &mut hand, now);
+        self.weather.enter(broker, &stay);
+        let finding = self.look_for_duplicates(&facts, &mut hand, now);
         if let Some(key) = accepted {
             let until = now.moment.after(self.settings.memory);
             if hand.clients(key).accepted.renew(key, until, now.moment) {
                 self.trust.accepted(now.moment);
             }
         }
-        let mut recognised = || {
-            let (holder, duplicates) = (self.holder(&facts)?, policy.duplicates.as_ref()?);
-            self.fights.begin(&mut hand.clients(holder.id).holders, holder, duplicates, now.moment)
-        };
-        let finding = recognised().and_then(|recognised| self.tell_duplicates(&facts, recognised, now));
         (stay, finding.filter(|_| !arrival.is_exempt).into_iter().collect())
     }
 
@@ -248,7 +251,9 @@ impl Detection {
         if turn.is_multiple_of(64) {
             self.cases.tidy(now);
         }
-        self.clear_doubts(Now { at, moment: now })
+        let now = Now { at, moment: now };
+        self.settle(now);
+        self.clear_doubts(now)
     }
 
     /// A ban was lifted by hand: its offences are forgotten. (What was counted went when the ban was made.) Must be

@@ -39,5 +39,5 @@ impl Moment {
 
 /// A duration in whole microseconds; stops at the end of time.
 pub(super) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }

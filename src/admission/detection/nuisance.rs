@@ -96,7 +96,7 @@ impl Detection {
     fn hammer_key(&self, policy: &ZonePolicy, knock: &Knock<'_>) -> u64 {
         let who = self.secret.hash(knock.who.to_string().as_bytes());
         let zone = self.secret.own_name(Kind::Zone, &policy.zone);
-        let peer = self.secret.peer(knock.client.peer());
+        let peer = self.secret.peer(self.secret.site(knock.client.peer()), knock.client.peer());
         self.secret.key(Kind::Hammer, &[zone, knock.who.kind() as u64, who, peer])
     }
 
@@ -108,7 +108,7 @@ impl Detection {
         hand: &mut Hand<'_>,
         now: Now,
     ) -> Option<Finding> {
-        let key = facts.keys.source;
+        let key = facts.keys.names.source;
         let target = Target::source(facts.peer);
         self.strike(facts, &Strike { detector, target, key, threshold, residents_per_count }, hand, now)
     }

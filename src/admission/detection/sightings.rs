@@ -63,9 +63,10 @@ impl Part<Compact> {
         self.with(pair, now, |slot, is_known| {
             let last = slot.until().as_micros().saturating_sub(micros(memory));
             let is_known = is_known && slot.until() > now;
-            let leaked =
-                now.as_micros().saturating_sub(last).saturating_mul(count * u64::from(FINE)) / window;
-            let level = if is_known {
+            let passed = now.as_micros().saturating_sub(last);
+            // Within a window all of it leaks away: most come again later than that, and need no division.
+            let level = if is_known && passed < window {
+                let leaked = passed.saturating_mul(count * u64::from(FINE)) / window;
                 u32::from(slot.tag()).saturating_sub(u32::try_from(leaked).unwrap_or(u32::MAX))
             } else {
                 0

@@ -14,7 +14,7 @@ pub(super) trait Slot: Default {
     /// Its key; 0 when the place is free.
     fn key(&self) -> u64;
 
-    /// True when forgetting it loses nothing.
+    /// True when forgetting it loses nothing, as of a free place.
     fn is_idle(&self, now: Moment) -> bool;
 
     /// Among those that are not idle, the least goes first.
@@ -103,8 +103,15 @@ impl<S: Slot> Part<S> {
 
     /// As [`Table::with`].
     pub(super) fn with<R>(&mut self, key: u64, now: Moment, visit: impl FnOnce(&mut S, bool) -> R) -> R {
-        if let Some(slot) = self.find(key) {
-            return visit(slot, true);
+        let at = self.bucket(key);
+        if let Some(Bucket(slots)) = self.buckets.get_mut(at) {
+            if let Some(slot) = slots.iter_mut().find(|slot| slot.key() == key) {
+                return visit(slot, true);
+            }
+            if let Some(slot) = slots.iter_mut().find(|slot| slot.is_idle(now)) {
+                *slot = S::default();
+                return visit(slot, false);
+            }
         }
         match self.make_room(key, now) {
             Some(slot) => {
@@ -163,8 +170,9 @@ impl<S: Slot> Part<S> {
     }
 
     /// A place for a new key: a free one, an idle one, one in a larger part, or else the one of least worth.
+    #[cold]
     fn make_room(&mut self, key: u64, now: Moment) -> Option<&mut S> {
-        let free = |slot: &S| slot.key() == 0 || slot.is_idle(now);
+        let free = |slot: &S| slot.is_idle(now);
         let place = loop {
             let at = self.bucket(key);
             let slots = self.buckets.get(at).map_or(&[][..], |Bucket(slots)| slots);

@@ -1,3 +1,4 @@
+use super::crowd::Period;
 use super::*;
 use crate::admission::As;
 use std::net::IpAddr;
@@ -372,27 +373,91 @@ fn many_threads_may_ask_at_once() {
     assert!(rig.detection.usage().0 > 0);
 }
 
+/// How many live at the places of a session.
+fn residents(rig: &Rig, stay: &Stay) -> Vec<u32> {
+    let mut hand = rig.detection.known.hand();
+    let period = Period::of(rig.now(), rig.detection.settings.resident_after);
+    stay.places().map(|place| hand.clients(place).places.residents(place, period)).collect()
+}
+
+fn arrive(rig: &Rig, id: &str) -> Stay {
+    let client = Client::new(IpAddr::from([192, 0, 2, 1]), id, Some("user"));
+    let arrival =
+        Arrival { client, assigned_client_id: None, credentials: None, is_exempt: false, upstream: BROKER };
+    rig.detection.accepted(&rig.policy, &arrival, rig.at(), rig.now()).0
+}
+
+fn depart(rig: &mut Rig, id: &str, stay: Stay) {
+    let client = Client::new(IpAddr::from([192, 0, 2, 1]), id, Some("user"));
+    rig.end(client, None, End::Session(Session { stay: Some(stay), ..session(Some(0)) }));
+}
+
+fn by_place() -> Rig {
+    let churn = Some(Churn::default());
+    Rig::new(ZonePolicy { by_peerhost: churn, by_username: churn, ..ZonePolicy::off("default") })
+}
+
 /// Sessions left the places of the policy that held when they ended, and stayed in the others for ever.
 #[test]
 fn a_session_leaves_the_places_that_it_entered_whatever_the_policy_is_by_then() {
-    let churn = Some(Churn::default());
-    let mut rig =
-        Rig::new(ZonePolicy { by_peerhost: churn, by_username: churn, ..ZonePolicy::off("default") });
-    let client = Client::new(IpAddr::from([192, 0, 2, 1]), "a", Some("user"));
-    let arrival =
-        Arrival { client, assigned_client_id: None, credentials: None, is_exempt: false, upstream: BROKER };
-    let (stay, _) = rig.detection.accepted(&rig.policy, &arrival, rig.at(), rig.now());
-    let places: Vec<u64> = stay.places().collect();
-    let residents = |rig: &Rig| -> Vec<u32> {
-        let (mut hand, after) = (rig.detection.known.hand(), rig.detection.settings.resident_after);
-        let residents = |place: &u64| hand.clients(*place).places.residents(*place, rig.now(), after);
-        places.iter().map(residents).collect()
-    };
+    let mut rig = by_place();
+    let stay = arrive(&rig, "a");
     rig.millis += 5 * 60_000;
-    assert_eq!(residents(&rig), [1, 1]);
+    rig.detection.tick(rig.at(), rig.now());
+    assert_eq!(residents(&rig, &stay), [1, 1]);
     rig.policy = Arc::new(ZonePolicy::off("default"));
-    rig.end(client, None, End::Session(Session { stay: Some(stay), ..session(Some(0)) }));
+    depart(&mut rig, "a", stay);
     // The memory of who lived there halves every 64 minutes.
     rig.millis += 130 * 60_000;
-    assert_eq!(residents(&rig), [0, 0]);
+    assert_eq!(residents(&rig, &stay), [0, 0]);
+}
+
+#[test]
+fn an_ipv6_session_lives_at_its_address_its_subscriber_and_its_network() {
+    let churn = Some(Churn::default());
+    let by_network = Some(ByNetwork::default());
+    let policy = ZonePolicy { by_peerhost: churn, by_network, ..ZonePolicy::off("default") };
+    for (addr, places) in [("2001:db8::1", 3), ("192.0.2.1", 2)] {
+        let mut rig = Rig::new(policy.clone());
+        let client = Client::new(addr.parse().expect("an address"), "a", None);
+        let (upstream, credentials) = (BROKER, None);
+        let arrival = Arrival { client, assigned_client_id: None, credentials, is_exempt: false, upstream };
+        let (stay, _) = rig.detection.accepted(&rig.policy, &arrival, rig.at(), rig.now());
+        rig.millis += 60_000;
+        rig.detection.tick(rig.at(), rig.now());
+        assert_eq!(residents(&rig, &stay), vec![1; places], "{addr}");
+    }
+}
+
+#[test]
+fn a_session_lives_at_its_places_once_it_has_lasted() {
+    let mut rig = by_place();
+    let (short, long) = (arrive(&rig, "short"), arrive(&rig, "long"));
+    rig.millis += 59_000;
+    rig.detection.tick(rig.at(), rig.now());
+    depart(&mut rig, "short", short);
+    assert_eq!(residents(&rig, &short), [0, 0]);
+    rig.detection.tick(rig.at(), rig.now());
+    assert_eq!(residents(&rig, &long), [1, 1]);
+    depart(&mut rig, "long", long);
+    // It is known from now on: it lives there at once.
+    let again = arrive(&rig, "long");
+    assert_eq!(residents(&rig, &again), [1, 1]);
+}
+
+#[test]
+fn a_session_that_lasted_was_a_resident_even_where_no_time_was_told() {
+    let mut rig = by_place();
+    let stay = arrive(&rig, "a");
+    rig.millis += 60_000;
+    depart(&mut rig, "a", stay);
+    assert_eq!(residents(&rig, &stay), [1, 1], "of late");
+    // Whoever has lasted settles when the next of its part comes.
+    let stay = arrive(&rig, "b");
+    rig.millis += 60_000;
+    assert_eq!(residents(&rig, &stay), [1, 1]);
+    arrive(&rig, "b");
+    let again = arrive(&rig, "a");
+    depart(&mut rig, "a", again);
+    assert_eq!(residents(&rig, &stay), [2, 2], "a and the first b at once");
 }

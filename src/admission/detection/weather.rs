@@ -8,9 +8,9 @@
 //! Only residents make weather, and only they are excused by what happens on the clients' side: whoever wants to buy
 //! impunity with a burst of its own must first have had a quarter of all long-lived sessions accepted by the broker.
 
-use super::crowd::{Crowd, Stay};
+use super::crowd::{Crowd, Period, Stay};
 use super::moment::{Moment, micros};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub(super) struct Weather {
 
 #[derive(Debug, Default)]
 struct Sky {
-    /// Brokers by key; the operator names them, so there are few. Never more than [`MAX_BROKERS`].
-    brokers: HashMap<u64, Broker, foldhash::fast::RandomState>,
+    /// Brokers in the order of their keys; the operator names them, so there are few. Never more than [`MAX_BROKERS`].
+    brokers: Vec<(u64, Broker)>,
     everybody: Crowd,
     /// Residents whose client ended the session.
     gone: Recent,
@@ -62,20 +62,21 @@ impl Weather {
         Weather { sky: Mutex::default(), resident_after, patience, settle }
     }
 
-    pub(super) fn enter(&self, broker: u64, stay: Stay) {
+    pub(super) fn enter(&self, broker: u64, stay: &Stay) {
         let mut sky = self.sky();
-        sky.everybody.enter(stay, self.resident_after);
+        sky.everybody.enter(stay);
         if let Some(broker) = sky.broker(broker) {
-            broker.crowd.enter(stay, self.resident_after);
+            broker.crowd.enter(stay);
         }
     }
 
     /// A session that was accepted has ended.
-    pub(super) fn leave(&self, broker: u64, stay: Stay, side: Side, now: Moment) {
+    pub(super) fn leave(&self, broker: u64, stay: &Stay, side: Side, now: Moment) {
         let was_resident = stay.is_resident(now, self.resident_after);
+        let period = Period::of(now, self.resident_after);
         let mut sky = self.sky();
         let Sky { everybody, gone, gusts, .. } = &mut *sky;
-        everybody.leave(stay, now, self.resident_after);
+        everybody.leave(stay, period);
         if side == Side::Client && was_resident {
             let gone = gone.add(now, self.patience);
             if gone >= MIN_GONE_BY_CLIENT
@@ -85,7 +86,7 @@ impl Weather {
             }
         }
         let Some(broker) = sky.broker(broker) else { return };
-        broker.crowd.leave(stay, now, self.resident_after);
+        broker.crowd.leave(stay, period);
         if side == Side::Broker && was_resident {
             let gone = broker.gone.add(now, self.patience);
             let residents = broker.crowd.residents().saturating_add(gone);
@@ -125,10 +126,15 @@ impl Weather {
 
 impl Sky {
     fn broker(&mut self, key: u64) -> Option<&mut Broker> {
-        if self.brokers.len() >= MAX_BROKERS && !self.brokers.contains_key(&key) {
-            return None;
-        }
-        Some(self.brokers.entry(key).or_default())
+        let at = match self.brokers.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(at) => at,
+            Err(_) if self.brokers.len() >= MAX_BROKERS => return None,
+            Err(at) => {
+                self.brokers.insert(at, (key, Broker::default()));
+                at
+            }
+        };
+        self.brokers.get_mut(at).map(|(_, broker)| broker)
     }
 }
 
@@ -186,20 +192,28 @@ mod tests {
     /// A hundred residents since 0, on one broker.
     fn weather() -> Weather {
         let weather = Weather::new(Duration::from_mins(1), Duration::from_secs(3), Duration::from_mins(1));
-        (0..100).for_each(|_| weather.enter(1, old()));
+        (0..100).for_each(|_| weather.enter(1, &old()));
         weather
     }
 
     fn old() -> Stay {
-        Stay { began: at(0), is_returning: false, places: [0; 6], names: Names::default() }
+        let names = Names::default();
+        Stay {
+            began: at(0),
+            period: Period::default(),
+            is_returning: false,
+            newcomer: None,
+            places: [0; 6],
+            names,
+        }
     }
 
     #[test]
     fn a_broker_that_ends_a_quarter_of_its_residents_is_unsteady_and_the_others_are_not() {
         let weather = weather();
-        (0..24).for_each(|_| weather.leave(1, old(), Side::Broker, at(1000)));
+        (0..24).for_each(|_| weather.leave(1, &old(), Side::Broker, at(1000)));
         assert!(!weather.explains(1, Side::Broker, true, at(1000)));
-        weather.leave(1, old(), Side::Broker, at(1001));
+        weather.leave(1, &old(), Side::Broker, at(1001));
         assert!(
             weather.explains(1, Side::Broker, false, at(998)),
             "what came just before has the same cause"
@@ -214,12 +228,13 @@ mod tests {
     #[test]
     fn ends_that_come_slowly_or_of_the_young_are_no_weather() {
         let weather = weather();
-        (0..90).for_each(|i| weather.leave(1, old(), Side::Broker, at(1000 + i)));
-        (0..90).for_each(|i| weather.leave(1, old(), Side::Client, at(1000 + i)));
+        (0..90).for_each(|i| weather.leave(1, &old(), Side::Broker, at(1000 + i)));
+        (0..90).for_each(|i| weather.leave(1, &old(), Side::Client, at(1000 + i)));
         for _ in 0..1000 {
-            let young = Stay { began: at(1100), ..old() };
-            weather.enter(1, young);
-            weather.leave(1, young, Side::Client, at(1100));
+            let period = Period::of(at(1100), Duration::from_mins(1));
+            let young = Stay { began: at(1100), period, ..old() };
+            weather.enter(1, &young);
+            weather.leave(1, &young, Side::Client, at(1100));
         }
         assert!(!weather.explains(1, Side::Broker, true, at(1050)));
         assert!(!weather.explains(1, Side::Client, true, at(1100)));
@@ -228,7 +243,7 @@ mod tests {
     #[test]
     fn a_gust_excuses_residents_alone() {
         let weather = weather();
-        (0..25).for_each(|_| weather.leave(1, old(), Side::Client, at(1000)));
+        (0..25).for_each(|_| weather.leave(1, &old(), Side::Client, at(1000)));
         assert!(weather.explains(1, Side::Client, true, at(999)));
         assert!(weather.explains(1, Side::Client, true, at(1003)));
         assert!(!weather.explains(1, Side::Client, false, at(1000)));

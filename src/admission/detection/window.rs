@@ -57,7 +57,12 @@ impl Windows {
         (count, limit)
     }
 
-    /// The same for a key whose single events are kept elsewhere, and to whom nothing more is allowed.
+    /// Has the memory bring what is about to be counted.
+    pub(super) fn prefetch(&self, key: u64) {
+        self.singles.part(key).prefetch(key);
+    }
+
+    /// As [`Windows::count`] for a key whose single events are kept elsewhere, and to whom nothing more is allowed.
     pub(super) fn count_beside(
         &self,
         singles: &mut Part<Single>,

@@ -1,0 +1,91 @@
+//! Who lives where: a session enters its places when it has lasted, or at once where its client had lasted before.
+
+use super::Detection;
+use super::crowd::{Period, Places, Stay};
+use super::facts::{Facts, Names};
+use super::known::{Clients, Hand};
+use super::strike::Now;
+use super::table::PARTS;
+
+/// Of those who have lasted, so many settle when somebody else comes: a little more than come.
+const SETTLED_BY_EACH: usize = 2;
+/// And so many of each part when time has passed.
+const SETTLED_AT_ONCE: usize = 1024;
+
+impl Detection {
+    /// A client was accepted: it lives at these places, from now or once it has lasted.
+    pub(super) fn move_in(
+        &self,
+        names: Names,
+        places: Places,
+        is_returning: bool,
+        hand: &mut Hand<'_>,
+        now: Now,
+    ) -> Stay {
+        let (began, period) = (now.moment, self.period(now));
+        let mut newcomer = None;
+        if is_returning {
+            self.enter(places, hand, now);
+        } else {
+            newcomer = hand.clients(names.home()).newcomers.enter(places, began);
+        }
+        for _ in 0..SETTLED_BY_EACH {
+            let clients = hand.clients(names.home());
+            let Some(places) = self.take_settled(clients, now) else { break };
+            self.enter(places, hand, now);
+        }
+        Stay { began, period, is_returning, newcomer, places, names }
+    }
+
+    /// Its session has ended.
+    pub(super) fn move_out(&self, stay: &Stay, was_resident: bool, hand: &mut Hand<'_>, now: Now) {
+        let newcomer = stay.newcomer;
+        if newcomer.is_some_and(|ticket| hand.clients(stay.names.home()).newcomers.leave(ticket)) {
+            if !was_resident {
+                return;
+            }
+            // It has lasted, and nobody came to see it.
+            self.enter(stay.places, hand, now);
+        }
+        if newcomer.is_some() || stay.is_returning {
+            for place in stay.places() {
+                hand.clients(place).places.leave(place, self.period(now));
+            }
+        }
+    }
+
+    /// Time has passed: all who have lasted settle.
+    pub(super) fn settle(&self, now: Now) {
+        for part in 0..PARTS {
+            for _ in 0..SETTLED_AT_ONCE {
+                let settled = self.known.with_part(part, |clients| self.take_settled(clients, now));
+                let Some(places) = settled else { break };
+                self.enter(places, &mut self.known.hand(), now);
+            }
+        }
+    }
+
+    /// How many residents live at a place, or lived there of late.
+    pub(super) fn residents(&self, facts: &Facts<'_>, place: u64, hand: &mut Hand<'_>, now: Now) -> u32 {
+        let key = self.place_key(facts.keys.zone, place);
+        hand.clients(key).places.residents(key, self.period(now))
+    }
+
+    fn take_settled(&self, clients: &mut Clients, now: Now) -> Option<Places> {
+        clients.newcomers.take_settled(self.settings.resident_after, now.moment)
+    }
+
+    fn enter(&self, places: Places, hand: &mut Hand<'_>, now: Now) {
+        let places = places.into_iter().filter(|place| *place != 0);
+        for place in places.clone() {
+            hand.clients(place).places.prefetch(place);
+        }
+        for place in places {
+            hand.clients(place).places.enter(place, now.moment, self.period(now));
+        }
+    }
+
+    fn period(&self, now: Now) -> Period {
+        Period::of(now.moment, self.settings.resident_after)
+    }
+}
