@@ -85,6 +85,10 @@ impl Fault {
         self.status == StatusCode::CONFLICT
     }
 
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     pub(super) fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
     }
@@ -97,6 +101,12 @@ impl Fault {
     /// The same about one of several.
     pub(super) fn within(self, what: &str) -> Fault {
         Fault { message: format!("{what}{}", self.message), ..self }
+    }
+
+    /// It is not what the caller has seen any more.
+    pub(super) fn changed() -> Fault {
+        let message = "it was changed meanwhile; look at it again";
+        Fault::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", &message)
     }
 
     /// Our own trouble.
@@ -113,6 +123,7 @@ impl From<ChangeError> for Fault {
             ChangeError::TooMany(_) | ChangeError::TooLong { .. } | ChangeError::Ended(_) => {
                 Fault::bad_request(&message)
             }
+            ChangeError::Changed => Fault::changed(),
             ChangeError::Row(_) | ChangeError::Disk { .. } | ChangeError::Closed => Fault::internal(&message),
         }
     }

@@ -62,6 +62,8 @@ pub enum Change {
 /// What changes of a ban; the rest stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Amendment {
+    /// The ban as somebody has seen it who decided on this: another one is not changed. `None` changes any.
+    pub seen: Option<Box<Ban>>,
     /// The same name, with another `match`.
     pub who: Option<Who>,
     /// Its author.

@@ -110,6 +110,9 @@ pub enum ChangeError {
     /// An [`Add`](super::Change::Add) names whom a ban names that has not ended.
     #[error("{} {:?} is on the list already, until {}", .0.who.kind(), Short(&.0.who.to_string()), .0.terms.until)]
     Exists(Box<Ban>),
+    /// An amendment of a ban that is not what it was any more ([`Amendment::seen`](super::Amendment::seen)).
+    #[error("the ban was changed meanwhile")]
+    Changed,
     /// A new end that is none.
     #[error("the ban would have ended already, at {0}; expected an end in the future")]
     Ended(Until),

@@ -203,6 +203,9 @@ impl<'c> Ledger<'c> {
         done: &mut Done,
     ) -> Result<(), Failure> {
         let Some(before) = self.stored(list, who)? else { return Ok(()) };
+        if amendment.seen.as_ref().is_some_and(|seen| **seen != before) {
+            return Err(Failure::Refused(ChangeError::Changed));
+        }
         let has_new_end = amendment.end.is_some();
         let ban = amendment.apply(before, now);
         if has_new_end && !ban.terms.is_active(now) {

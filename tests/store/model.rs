@@ -194,6 +194,7 @@ fn any_amendment() -> impl Strategy<Value = Amendment> {
     let text = prop::option::of("[a-c]?");
     (text.clone(), text, prop::option::of(any_moment()), prop::option::of(end)).prop_map(
         |(by, reason, at, end)| Amendment {
+            seen: None,
             who: None,
             by: by.map(Into::into),
             reason: reason.map(Into::into),

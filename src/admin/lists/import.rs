@@ -8,11 +8,13 @@ use crate::admin::query::Params;
 use crate::admission::{As, List};
 use crate::exchange::{self, Format, ReadOptions};
 use crate::store::Change;
+use crate::telemetry::Shown;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tracing::info;
@@ -26,6 +28,24 @@ pub enum Mode {
     Put,
     /// Refuse the import, unless the one that is there has ended.
     Add,
+}
+
+/// What an import has done, or would do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Imported {
+    /// New ones.
+    added: usize,
+    /// Those that were there, and say something else now.
+    changed: usize,
+    /// Of a dry run: how many records there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<usize>,
+    /// Of a dry run: the first mistakes; with any, nothing would be taken in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mistakes: Option<Vec<String>>,
+    /// Of a dry run: how many mistakes there are in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mistakes_in_all: Option<usize>,
 }
 
 /// How many bans or exemptions a call has made and changed.
@@ -48,11 +68,12 @@ pub struct Changes {
         ("format" = Option<String>, Query, description = "`jsonl` (if nothing is said), `emqx-csv`, `emqx-json`, `tbmq-json` or `plain`"),
         ("as" = Option<String>, Query, description = "what the names of a plain list are"),
         ("by" = Option<String>, Query, description = "the author of those that name none"),
+        ("dry_run" = Option<bool>, Query, description = "change nothing, and tell what would come of it, with every mistake"),
         ("keep_expired" = Option<bool>, Query, description = "take in what has ended, too; else that is a mistake"),
     ),
     request_body(content = String, content_type = "application/x-ndjson"),
     responses(
-        (status = OK, description = "how many were made and changed", body = Changes),
+        (status = OK, description = "how many were made and changed", body = Imported),
         (status = BAD_REQUEST, description = "nothing has changed; the message names the line", body = FaultBody),
         (status = NOT_FOUND, description = "there is no such list", body = FaultBody),
     )
@@ -62,8 +83,8 @@ pub(super) async fn import(
     Listed(list): Listed,
     RawQuery(query): RawQuery,
     body: Body,
-) -> Result<Json<Changes>, Fault> {
-    let params = Params::read(query.as_deref(), &["mode", "format", "as", "by", "keep_expired"])?;
+) -> Result<Json<Imported>, Fault> {
+    let params = Params::read(query.as_deref(), &["mode", "format", "as", "by", "keep_expired", "dry_run"])?;
     let mode = params.parsed("mode", Mode::of, "put or add")?.unwrap_or(Mode::Put);
     let format = params.parsed("format", |name| name.parse().ok(), FORMATS)?.unwrap_or(Format::JsonLines);
     let options = ReadOptions {
@@ -74,6 +95,11 @@ pub(super) async fn import(
     };
     let bytes = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
     let records = BufReader::new(SyncIoBridge::new(bytes));
+    if params.flag("dry_run")? {
+        let tried =
+            tokio::task::spawn_blocking(move || try_out(&admin, format, records, list, mode, options));
+        return tried.await.map_err(|_| Fault::internal(&"the records could not be read"))?.map(Json);
+    }
     let read = tokio::task::spawn_blocking(move || read_changes(format, records, list, mode, options));
     let changes = read.await.map_err(|_| Fault::internal(&"the records could not be read"))??;
     let one = if changes.len() == 1 { changes.first().cloned() } else { None };
@@ -83,8 +109,61 @@ pub(super) async fn import(
     } else {
         info!(%list, added = done.added, changed = done.changed, "imported");
     }
-    Ok(Json(Changes { added: done.added, changed: done.changed }))
+    Ok(Json(Imported {
+        added: done.added,
+        changed: done.changed,
+        records: None,
+        mistakes: None,
+        mistakes_in_all: None,
+    }))
 }
+
+/// What would come of an import.
+fn try_out(
+    admin: &Admin,
+    format: Format,
+    records: impl BufRead,
+    list: List,
+    mode: Mode,
+    options: ReadOptions,
+) -> Result<Imported, Fault> {
+    let now = options.now;
+    let (mut seen, mut mistakes, mut mistakes_in_all) = (HashSet::new(), Vec::new(), 0);
+    let (mut added, mut changed, mut records_in_all) = (0, 0, 0);
+    let lists = admin.bouncer.admission();
+    for record in exchange::read(format, records, options) {
+        // One that cannot be read on ends the list.
+        let record = record.map_err(|error| Fault::bad_request(&error))?;
+        records_in_all += 1;
+        let problem = match record {
+            Err(error) => error.to_string(),
+            Ok(ban) => {
+                let there = lists.list(list).get(&ban.who);
+                let is_new = seen.insert(ban.who.clone());
+                let holds = there.as_ref().is_some_and(|there| there.terms.is_active(now));
+                if mode == Mode::Add && (holds || !is_new) {
+                    format!("{} {} is on the list already", ban.who.kind(), Shown(&ban.who.to_string()))
+                } else {
+                    if is_new && there.is_none() {
+                        added += 1;
+                    } else if is_new && there.as_ref() != Some(&ban) {
+                        changed += 1;
+                    }
+                    continue;
+                }
+            }
+        };
+        mistakes_in_all += 1;
+        if mistakes.len() < MAX_MISTAKES {
+            mistakes.push(problem);
+        }
+    }
+    let (records, mistakes) = (Some(records_in_all), Some(mistakes));
+    Ok(Imported { added, changed, records, mistakes, mistakes_in_all: Some(mistakes_in_all) })
+}
+
+/// How many mistakes a dry run tells; the rest it counts.
+const MAX_MISTAKES: usize = 100;
 
 /// All records, or the first mistake.
 fn read_changes(

@@ -7,6 +7,7 @@ mod many;
 mod named;
 mod one;
 mod page;
+mod preview;
 mod shape;
 mod target;
 mod v4;
@@ -38,6 +39,7 @@ pub(super) fn calls() -> OpenApiRouter<Admin> {
         .routes(routes!(one::show, one::put, one::patch, one::remove_path))
         .routes(routes!(many::bulk))
         .routes(routes!(import::import))
+        .routes(routes!(preview::preview))
         .routes(routes!(export::export))
         .routes(routes!(named::remove_body))
 }

@@ -8,12 +8,17 @@ use super::{ban_of, change, check_length, log_one};
 use crate::admin::api::Admin;
 use crate::admin::body::JsonBytes;
 use crate::admin::fault::{Fault, FaultBody};
-use crate::admission::{Ban, List, Timestamp, Who, parse_duration};
+use crate::admission::{Ban, List, Match, Terms, Timestamp, Until, Who, parse_duration};
 use crate::exchange::Partial;
-use crate::store::{Amendment, Change, ChangeError, NewEnd, ReadError, View};
+use crate::store::{Amendment, Change, ChangeError, Entry, NewEnd, ReadError, View};
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::{ETAG, IF_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -112,7 +117,7 @@ fn exists(there: &Ban) -> Fault {
         (status = NOT_FOUND, description = "there is none", body = FaultBody),
     )
 )]
-pub(super) async fn show(State(admin): State<Admin>, target: Target) -> Result<Json<Shape>, Fault> {
+pub(super) async fn show(State(admin): State<Admin>, target: Target) -> Result<Response, Fault> {
     let who = target.named(None)?;
     full(&admin, target.list, &who).await
 }
@@ -134,11 +139,48 @@ pub fn one_of(
     Ok(found.map(shape))
 }
 
-async fn full(admin: &Admin, list: List, who: &Who) -> Result<Json<Shape>, Fault> {
+async fn full(admin: &Admin, list: List, who: &Who) -> Result<Response, Fault> {
+    let found = found(admin, list, who).await?;
+    let found = found.ok_or_else(|| Fault::not_found(&format!("{}: {who} not found", who.kind())))?;
+    let tag = found.clone().ban().ok().and_then(|ban| HeaderValue::from_str(&tag_of(&ban)).ok());
+    let mut response = Json(Shape::full(found, list, admin.moment())).into_response();
+    response.headers_mut().extend(tag.map(|tag| (ETAG, tag)));
+    Ok(response)
+}
+
+async fn found(admin: &Admin, list: List, who: &Who) -> Result<Option<Entry>, Fault> {
     let (kind, name) = (who.kind(), who.to_string());
-    let found = admin.store.look(move |view| view.get(list, kind, &name)).await?;
-    let found = found.ok_or_else(|| Fault::not_found(&format!("{kind}: {who} not found")))?;
-    Ok(Json(Shape::full(found, list, admin.moment())))
+    Ok(admin.store.look(move |view| view.get(list, kind, &name)).await?)
+}
+
+/// What tells a ban from itself once somebody has changed it.
+fn tag_of(ban: &Ban) -> String {
+    let Ban { who, terms: Terms { by, reason, at, until } } = ban;
+    let until = match until {
+        Until::Moment(until) => until.as_millis().to_string(),
+        Until::Infinity => "infinity".to_owned(),
+    };
+    let told = serde_json::json!([
+        who.matching().is_some_and(|word| word == Match::Full),
+        by,
+        reason,
+        at.as_millis(),
+        until
+    ]);
+    let digest = digest(&SHA256, told.to_string().as_bytes());
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.as_ref().get(..12).unwrap_or_default()))
+}
+
+/// The ban that the caller has seen, where the call is about that one alone.
+async fn seen(admin: &Admin, list: List, who: &Who, headers: &HeaderMap) -> Result<Option<Box<Ban>>, Fault> {
+    let Some(wanted) = headers.get(IF_MATCH) else { return Ok(None) };
+    let there = found(admin, list, who).await?.and_then(|entry| entry.ban().ok());
+    match there {
+        Some(ban) if wanted.as_bytes() == tag_of(&ban).as_bytes() => Ok(Some(Box::new(ban))),
+        Some(_) => Err(Fault::changed()),
+        // That there is none is said by whoever looks for it.
+        None => Ok(None),
+    }
 }
 
 /// Makes one, or changes the one that is there.
@@ -161,7 +203,7 @@ pub(super) async fn put(
     State(admin): State<Admin>,
     target: Target,
     JsonBytes(bytes): JsonBytes,
-) -> Result<Json<Shape>, Fault> {
+) -> Result<Response, Fault> {
     let partial = if bytes.is_empty() { Partial::default() } else { Partial::read(&bytes, false)? };
     let who = same_name(&target, &partial)?;
     let ban = ban_of(partial, who, admin.moment().now)?;
@@ -171,18 +213,22 @@ pub(super) async fn put(
 }
 
 /// Changes what the body names of one, and leaves the rest as it is.
+///
+/// With `If-Match`, only if nobody has changed it since its `ETag` was told.
 #[utoipa::path(
     patch,
     path = "/api/v5/{list}/{as}/{who}",
     tag = "lists",
     params(("list" = String, Path, description = "`banned` or `exemptions`"),
-        ("as" = String, Path, description = "the kind"), ("who" = String, Path, description = "percent-encoded")),
+        ("as" = String, Path, description = "the kind"), ("who" = String, Path, description = "percent-encoded"),
+        ("If-Match" = Option<String>, Header, description = "the `ETag` of the one that is to be changed")),
     request_body = BanChanges,
     responses(
         (status = OK, description = "on disk and in force", body = Shape),
         (status = BAD_REQUEST, description = "nothing has changed", body = FaultBody),
         (status = NOT_FOUND, description = "there is none", body = FaultBody),
         (status = CONFLICT, description = "it stands in the config file", body = FaultBody),
+        (status = PRECONDITION_FAILED, description = "somebody has changed it meanwhile; nothing has changed", body = FaultBody),
         (status = PAYLOAD_TOO_LARGE, description = "the body is too long", body = FaultBody),
         (status = UNSUPPORTED_MEDIA_TYPE, description = "the body is not said to be JSON", body = FaultBody),
     )
@@ -190,12 +236,14 @@ pub(super) async fn put(
 pub(super) async fn patch(
     State(admin): State<Admin>,
     target: Target,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
-) -> Result<Json<Shape>, Fault> {
+) -> Result<Response, Fault> {
     let partial = Partial::read(&bytes, true)?;
     let who = same_name(&target, &partial)?;
-    let amendment = amendment(partial, &who)?;
     let (list, now) = (target.list, admin.moment().now);
+    let seen = seen(&admin, list, &who, &headers).await?;
+    let amendment = Amendment { seen, ..amendment(partial, &who)? };
     let amend = Change::Amend { list, who: who.clone(), amendment: Box::new(amendment), now };
     let done = change(&admin, vec![amend]).await?;
     if done.changed == 0 {
@@ -223,7 +271,7 @@ fn amendment(partial: Partial, who: &Who) -> Result<Amendment, Fault> {
         }
         (None, None) => None,
     };
-    Ok(Amendment { who: matching.map(|_| who.clone()), by, reason, at, end })
+    Ok(Amendment { seen: None, who: matching.map(|_| who.clone()), by, reason, at, end })
 }
 
 /// Whom the path names; the body may say it again.

@@ -69,6 +69,10 @@ pub(super) struct PageParams {
     like_peerhost_net: Option<String>,
     /// `full` for all fields.
     view: Option<String>,
+    /// Only with this name, of whatever kind.
+    who: Option<String>,
+    /// Only those in whose name this pattern is found, of whatever kind.
+    like_who: Option<String>,
     /// Only of this kind; may be given several times.
     r#as: Option<String>,
     /// Only made by this author.

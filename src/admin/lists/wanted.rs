@@ -136,6 +136,7 @@ fn our_filters(params: &Params, moment: Moment, selection: &mut Selection) -> Re
     selection.by = params.first("by").map(str::to_owned);
     selection.reason = text("reason");
     selection.text = text("text");
+    by_name(params, selection)?;
     let end = |name| params.parsed(name, |value| value.parse::<Until>().ok(), AN_END);
     let moment_of = |name| params.parsed(name, |value| value.parse::<Timestamp>().ok(), A_MOMENT);
     let to = match end("lte_until")? {
@@ -150,6 +151,31 @@ fn our_filters(params: &Params, moment: Moment, selection: &mut Selection) -> Re
     selection.made_to = moment_of("lte_at")?;
     if let Some(source) = params.parsed("source", source, "file or run_time")? {
         selection.source = Some(source);
+    }
+    Ok(())
+}
+
+/// Whoever is named so, of whatever kind.
+fn by_name(params: &Params, selection: &mut Selection) -> Result<(), Fault> {
+    let (who, like) = (params.first("who"), params.first("like_who"));
+    if who.or(like).is_some() && selection.who.is_some() | selection.like.is_some() || who.and(like).is_some()
+    {
+        return Err(Fault::bad_request(
+            &"who and like_who go with no other filter by name; give one of them",
+        ));
+    }
+    if let Some(value) = who {
+        // An address or a network is found however it is written.
+        let canonical = [As::PeerHost, As::PeerHostNet].map(|kind| Who::new(kind, value, None).ok());
+        let canonical = canonical.into_iter().flatten().next().map(|who| who.to_string());
+        selection.who = Some(canonical.filter(|_| !value.is_empty()).unwrap_or_else(|| value.to_owned()));
+        if selection.kinds.is_empty() {
+            selection.kinds = As::ALL.to_vec();
+        }
+    }
+    if let Some(value) = like {
+        let mistake = |error| Fault::bad_request(&format!("like_who is not a usable pattern: {error}"));
+        selection.like = Some(Pattern::parse(value, Match::Search).map_err(mistake)?);
     }
     Ok(())
 }
@@ -211,7 +237,9 @@ const LIKE: [(&str, &[As]); 4] = [
 ];
 
 /// The parameters that make the answer ours.
-const OURS: [&str; 14] = [
+const OURS: [&str; 16] = [
+    "who",
+    "like_who",
     "view",
     "as",
     "by",
@@ -228,7 +256,9 @@ const OURS: [&str; 14] = [
     "cursor",
 ];
 
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 25] = [
+    "who",
+    "like_who",
     "page",
     "limit",
     "clientid",
@@ -255,7 +285,9 @@ const KNOWN: [&str; 23] = [
 ];
 
 /// The filters that an export takes.
-pub(super) const EXPORT: [&str; 12] = [
+pub(super) const EXPORT: [&str; 14] = [
+    "who",
+    "like_who",
     "format",
     "skip_unwritable",
     "as",
