@@ -1,6 +1,7 @@
 //! Calls about who was turned away.
 
 mod selection;
+mod top;
 
 use super::api::Admin;
 use super::extract::Path;
@@ -20,7 +21,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn calls() -> OpenApiRouter<Admin> {
-    OpenApiRouter::new().routes(routes!(refused, clear_refused)).routes(routes!(remove_refused))
+    OpenApiRouter::new()
+        .routes(routes!(refused, clear_refused))
+        .routes(routes!(remove_refused))
+        .routes(routes!(top::top_refused))
 }
 
 /// A client that was turned away.
@@ -94,6 +98,8 @@ struct RefusedQuery {
     username: Option<String>,
     /// The address, or one in the network.
     peerhost: Option<String>,
+    /// In this network.
+    net: Option<String>,
     /// A part of the client identifier.
     like_clientid: Option<String>,
     /// A part of the user name.
@@ -142,6 +148,7 @@ const WORDS: &[&str] = &[
     "clientid",
     "username",
     "peerhost",
+    "net",
     "like_clientid",
     "like_username",
     "like_peerhost",

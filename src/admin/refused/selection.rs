@@ -5,6 +5,7 @@ use crate::admin::listing::{Order, Page, Words};
 use crate::admission::{As, Timestamp};
 use crate::refused::{Origin, Refused, Row, TlsSeen, cut};
 use compact_str::CompactString;
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// What a row has to be. Parts are kept in lower case.
@@ -13,6 +14,7 @@ pub(super) struct Filter {
     client_id: Option<CompactString>,
     username: Option<CompactString>,
     address: Option<IpAddr>,
+    network: Option<IpNet>,
     like_client_id: Option<String>,
     like_username: Option<String>,
     like_address: Option<String>,
@@ -41,6 +43,7 @@ impl Filter {
             client_id: words.one("clientid").map(cut),
             username: words.one("username").map(cut),
             address: words.address("peerhost")?,
+            network: words.parsed("net", "a network, e.g. 203.0.113.0/24")?,
             like_client_id: part("like_clientid"),
             like_username: part("like_username"),
             like_address: part("like_peerhost"),
@@ -75,10 +78,15 @@ impl Filter {
         let told = |wanted: &Option<CompactString>, part: Part| {
             wanted.as_deref().is_none_or(|wanted| told(row, part) == Some(wanted))
         };
+        let is_in = |network: IpNet| match row.origin {
+            Origin::One(own) => network.contains(&own),
+            Origin::Others(place) => network.contains(&place),
+        };
         let who = row.ban.as_ref().map(|(_, who)| who.as_str());
         self.client_id.as_ref().is_none_or(|id| row.client_id.as_ref().map_or("", |own| own) == id)
             && self.username.as_ref().is_none_or(|name| row.username.as_ref() == Some(name))
             && self.address.is_none_or(is_at)
+            && self.network.is_none_or(is_in)
             && has(&self.like_client_id, row.client_id.as_deref())
             && has(&self.like_username, row.username.as_deref())
             && (self.like_address.is_none() || has(&self.like_address, Some(&row.origin.text())))
@@ -269,6 +277,8 @@ mod tests {
             ("username=Eve&like_peerhost=192.", vec![4, 2]),
             ("peerhost=192.0.2.1&like_username=VE", vec![4, 2]),
             ("peerhost=10.0.0.2&sort=id", vec![6, 7, 8, 9, 10, 11]),
+            ("net=192.0.2.0/24&sort=id&limit=2", vec![1, 2]),
+            ("net=10.0.0.0/8&sort=id&limit=1", vec![6]),
             ("reason=not_authorized&sort=first_at", vec![1, 2, 3, 4, 5]),
             ("like_reason=BAN&as=peerhost_net&limit=2", vec![11, 10]),
             ("like_who=10.0&password=true&sort=id&limit=1", vec![6]),
@@ -308,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_wrong_filter_is_refused() {
-        for query in ["password=yes", "tls=1", "as=ip", "peerhost=x", "via=x", "gte_last_at=x"] {
+        for query in ["password=yes", "tls=1", "as=ip", "peerhost=x", "via=x", "net=1", "gte_last_at=x"] {
             let words = Words::read(Some(query), WORDS).expect(query);
             assert!(Filter::read(&words).is_err(), "{query}");
         }
