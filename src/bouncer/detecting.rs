@@ -2,7 +2,7 @@
 
 use super::Bouncer;
 use crate::admission::detection::{
-    Answer, Arrival, Finding, Hushed, Knock, Moment, Offence, Stay, Visit, ZonePolicy,
+    Answer, Arrival, Finding, Hushed, Knock, Moment, Offence, Stay, Suspect, Visit, ZonePolicy,
 };
 use crate::admission::{Client, List, Timestamp, Who};
 use crate::metrics::Counter;
@@ -115,6 +115,11 @@ impl Bouncer {
     /// Remembers offences from before a restart.
     pub fn restore(&self, offences: impl IntoIterator<Item = Offence>) {
         self.shared.detection.restore(offences);
+    }
+
+    /// Those who are nearest to the limits of detection, the nearest first.
+    pub fn suspects(&self, most: usize) -> Vec<Suspect> {
+        self.shared.detection.suspects(most, self.clock.moment())
     }
 
     /// The keyed hash of user name and password, by which detection tells credentials apart.

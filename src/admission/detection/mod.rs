@@ -48,7 +48,7 @@ mod window;
 pub use blame::Blame;
 pub use crowd::Stay;
 pub use escalation::Offence;
-pub use evidence::{BlameSplit, Evidence};
+pub use evidence::{BlameSplit, Evidence, Suspect};
 pub use finding::{Answer, Detected, Detector, DuplicateClients, Finding, Hushed};
 pub use key::Secret;
 pub use moment::Moment;
@@ -271,6 +271,11 @@ impl Detection {
     /// Remembers offences from before a restart.
     pub fn restore(&self, offences: impl IntoIterator<Item = Offence>) {
         offences.into_iter().for_each(|offence| self.offences.record(offence));
+    }
+
+    /// Those who are nearest to their limits now, the nearest first: whoever is half-way at least.
+    pub fn suspects(&self, most: usize, now: Moment) -> Vec<Suspect> {
+        self.cases.suspects(most, now)
     }
 
     /// How many keys are held, as each part of the tables counted them when it was tidied last, and how many bytes the

@@ -2,7 +2,7 @@
 
 use super::blame::Blame;
 use super::escalation::Offence;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Suspicion};
 use super::facts::Facts;
 use super::finding::{Detected, Detector, Finding};
 use super::key::Kind;
@@ -34,7 +34,7 @@ impl<'a> Target<'a> {
         if peer.is_ipv4() { Target::Peer(peer) } else { Target::Network(peer, 64) }
     }
 
-    fn who(self) -> Who {
+    pub(super) fn who(self) -> Who {
         match self {
             Target::ClientId(id) => Who::ClientId(id.into()),
             Target::Username(name) => Who::Username(name.into()),
@@ -99,7 +99,16 @@ impl Detection {
         let exhibit = facts.exhibit(Blame::Client);
         if count < limit {
             if count.saturating_mul(2) >= limit {
-                self.cases.add(key, exhibit, window, now.moment);
+                let suspicion = Suspicion {
+                    zone: &facts.policy.zone,
+                    detector: strike.detector,
+                    target: strike.target,
+                    threshold: strike.threshold,
+                    count,
+                    limit,
+                    at: now.at,
+                };
+                self.cases.add(key, exhibit, now.moment, suspicion);
             }
             return None;
         }
