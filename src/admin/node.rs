@@ -13,7 +13,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn calls() -> OpenApiRouter<Admin> {
-    OpenApiRouter::new().routes(routes!(status)).routes(routes!(config)).routes(routes!(reload))
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(config))
+        .routes(routes!(config_diff))
+        .routes(routes!(reload))
 }
 
 /// How the process is.
@@ -42,6 +46,24 @@ async fn status(State(admin): State<Admin>) -> Result<Json<Status>, Fault> {
 )]
 async fn config(State(admin): State<Admin>) -> Result<Json<RunningConfig>, Fault> {
     Ok(Json(admin.steering.config().await?))
+}
+
+/// What reading the config file again would do. Nothing changes.
+#[utoipa::path(
+    get,
+    path = "/api/v5/config/diff",
+    tag = "node",
+    responses(
+        (status = OK, description = "what would be done; with nothing in it, the file says what runs", body = Reloaded),
+        (status = BAD_REQUEST, description = "the file cannot be used; every mistake of it", body = BadConfig),
+        (status = SERVICE_UNAVAILABLE, description = "it is about to stop", body = FaultBody),
+    )
+)]
+async fn config_diff(State(admin): State<Admin>) -> Result<Response, Fault> {
+    Ok(match admin.steering.diff().await? {
+        Ok(orders) => Json(orders).into_response(),
+        Err(why) => (StatusCode::BAD_REQUEST, Json(BadConfig { code: "BAD_CONFIG", why })).into_response(),
+    })
 }
 
 /// A config file that cannot be used.

@@ -15,6 +15,8 @@ pub struct Steering(mpsc::Sender<Ask>);
 pub enum Ask {
     /// Read the config file again.
     Reload(oneshot::Sender<Result<Reloaded, NotReloaded>>),
+    /// Tell what reading the config file again would do.
+    Diff(oneshot::Sender<Result<Reloaded, NotReloaded>>),
     /// Tell the config that runs.
     Config(oneshot::Sender<RunningConfig>),
     /// Tell how it is.
@@ -170,6 +172,10 @@ impl Steering {
 
     pub(super) async fn reload(&self) -> Result<Result<Reloaded, NotReloaded>, Stopping> {
         self.ask(Ask::Reload).await
+    }
+
+    pub(super) async fn diff(&self) -> Result<Result<Reloaded, NotReloaded>, Stopping> {
+        self.ask(Ask::Diff).await
     }
 
     pub(super) async fn config(&self) -> Result<RunningConfig, Stopping> {

@@ -7,7 +7,7 @@ use crate::admin::{
 };
 use crate::admission::detection::Moment;
 use crate::admission::{As, List, Timestamp};
-use crate::config::{ConfigError, Orders, to_json};
+use crate::config::{Config, ConfigError, Orders, diff, to_json};
 use crate::net::upstream::{DEFAULT, Member, Upstream};
 use crate::telemetry::Chain;
 use std::collections::BTreeMap;
@@ -48,6 +48,11 @@ impl App {
                 let _ = reply.send(Err(NotReloaded { message, mistakes: Vec::new() }));
             }
             Ask::Reload(reply) => drop(reply.send(self.reload_file(path))),
+            Ask::Diff(reply) => {
+                let orders = Config::load(path).map(|config| diff(&self.config, &config));
+                let told = orders.as_ref().map(reloaded);
+                drop(reply.send(told.map_err(not_usable)));
+            }
             Ask::Config(reply) => drop(reply.send(self.running_config(path))),
             Ask::Status(reply) => drop(reply.send(self.status(path))),
         }
@@ -139,10 +144,19 @@ pub(super) fn reloaded(orders: &Orders) -> Reloaded {
 /// Why a reload has done nothing, for whoever asked for it.
 pub(super) fn not_reloaded(error: &ReloadError) -> NotReloaded {
     match error {
-        ReloadError::Config(ConfigError::Mistakes(mistakes)) => NotReloaded {
+        ReloadError::Config(error) => not_usable(error),
+        _ => NotReloaded { message: Chain(error).to_string(), mistakes: Vec::new() },
+    }
+}
+
+fn not_usable(error: &ConfigError) -> NotReloaded {
+    match error {
+        ConfigError::Mistakes(mistakes) => NotReloaded {
             message: format!("the config file has {} mistakes, nothing has changed", mistakes.len()),
             mistakes: mistakes.iter().map(ToString::to_string).collect(),
         },
-        _ => NotReloaded { message: Chain(error).to_string(), mistakes: Vec::new() },
+        ConfigError::Unreadable { .. } => {
+            NotReloaded { message: Chain(error).to_string(), mistakes: Vec::new() }
+        }
     }
 }
