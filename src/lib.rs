@@ -20,6 +20,7 @@
 //! | [`webhook`] | tells an operator's URL of events | nothing of what it tells |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
+//! | [`dashboard`] | the page that operators watch, and what its charts remember | nothing but its arguments |
 //! | [`admin`] | steers a running proxy, over a local socket or an address | [`bouncer`], [`store`] and [`exchange`] |
 //! | [`app`] | builds, runs, reloads, drains | everything |
 //! | [`cli`] | the command line | everything |
@@ -42,6 +43,7 @@ pub mod cleanup;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dashboard;
 pub mod exchange;
 pub mod findings;
 pub mod metrics;

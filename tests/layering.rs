@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["accounts", "admission", "bouncer", "metrics", "process"]),
     ("findings", &["admission", "telemetry"]),
     ("webhook", &["net", "telemetry"]),
+    ("dashboard", &["admission"]),
     ("proxy", &["admission", "bouncer", "metrics", "net", "refused", "sessions", "telemetry", "wire"]),
     ("config", &["admin", "admission", "cleanup", "net", "proxy", "refused", "telemetry", "webhook", "wire"]),
     (
@@ -35,6 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "admission",
             "bouncer",
             "cleanup",
+            "dashboard",
             "exchange",
             "findings",
             "metrics",
@@ -92,7 +94,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that decide and do not act, and what would make them act.
-const PURE_ROOMS: &[&str] = &["accounts", "admission", "cleanup", "refused", "wire"];
+const PURE_ROOMS: &[&str] = &["accounts", "admission", "cleanup", "dashboard", "refused", "wire"];
 const IMPURE: &[&str] =
     &["tokio", "std::net::Tcp", "std::fs", "std::io", "std::thread", "SystemTime", "Instant", "tracing::"];
 

@@ -1,6 +1,7 @@
 //! What a running proxy is steered by, and the table of its calls.
 
 use super::accounts::Accounts;
+use super::dashboard::{self, Board};
 use super::fault::Fault;
 use super::health::Watch;
 use super::lists::Moment;
@@ -10,8 +11,8 @@ use super::settings::Limits;
 use super::socket::Socket;
 use super::steering::Steering;
 use super::{
-    api_keys, auth, clients, detections, explain, lists, login, monitoring, node, refused, stats, upstreams,
-    users,
+    api_keys, auth, clients, detections, explain, lists, login, monitoring, node, refused, stats, suspects,
+    upstreams, users,
 };
 use crate::admission::Timestamp;
 use crate::bouncer::Bouncer;
@@ -65,6 +66,8 @@ pub struct Admin {
     pub cleanup: watch::Receiver<CleanupSettings>,
     /// Whether clients may be sent here.
     pub readiness: Watch,
+    /// What the dashboard shows.
+    pub board: Board,
 }
 
 impl Admin {
@@ -94,6 +97,7 @@ impl Admin {
             Fault::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", &"this path has no such method");
         router
             .merge(openapi::viewer())
+            .merge(dashboard::router(&self))
             .fallback(async || Fault::not_found(&"there is no such call"))
             .method_not_allowed_fallback(async move || wrong_method)
             // Bodies are limited where callers are let in.
@@ -119,8 +123,10 @@ fn calls() -> OpenApiRouter<Admin> {
     OpenApiRouter::with_openapi(Head::openapi())
         .merge(monitoring::calls())
         .merge(stats::calls())
+        .merge(dashboard::calls())
         .merge(explain::calls())
         .merge(detections::calls())
+        .merge(suspects::calls())
         .merge(clients::calls())
         .merge(refused::calls())
         .merge(upstreams::calls())

@@ -1,17 +1,18 @@
 //! Who calls, and whether they may. Every call passes here.
 //!
-//! As EMQX has it: `Authorization: Basic` with a key and its secret, or `Bearer` with a token of `POST /api/v5/login`.
+//! As EMQX has it: `Authorization: Basic` with a key and its secret, or `Bearer` with a token of `POST /api/v5/login`. The
+//! dashboard has its token in a cookie instead (`cookie`).
 //! Whoever comes through the socket has no need to say who they are: the file's permissions let only its owner and root
 //! open it.
 
 use super::api::Admin;
-use super::body;
 use super::fault::Fault;
 use super::settings::Limits;
+use super::{body, cookie, dashboard};
 use crate::accounts::{Lockout, Role, TokenError};
 use crate::telemetry::Shown;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
@@ -77,7 +78,7 @@ fn is_open(method: &Method, path: &str, limits: &Limits) -> bool {
         "/livez" | "/readyz" => is_look(method),
         "/metrics" => is_look(method) && limits.open_metrics,
         LOGIN => *method == Method::POST,
-        _ => false,
+        _ => dashboard::is_open(path),
     }
 }
 
@@ -104,6 +105,7 @@ pub(super) async fn admit(State(admin): State<Admin>, request: Request, next: Ne
     let origin = *request.extensions().get().unwrap_or(&Origin::Peer(SocketAddr::new(NOWHERE, 0)));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let limits = admin.limits.load_full();
+    let is_for_page = dashboard::is_for_page(&path) || request.headers().contains_key(cookie::WORD);
     let (caller, mut response) = match judge(&admin, &limits, &request, origin) {
         Ok(caller) => {
             let response = pass(request, &limits, caller.clone(), next).await;
@@ -122,6 +124,10 @@ pub(super) async fn admit(State(admin): State<Admin>, request: Request, next: Ne
         info!(principal = %caller, %role, from = %origin, %method, path = %Shown(&path), status, "audit");
     }
     let headers = response.headers_mut();
+    if is_for_page {
+        // Else the browser would ask for a password on its own account.
+        headers.remove(WWW_AUTHENTICATE);
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
@@ -162,16 +168,42 @@ fn judge(
     if is_open(method, path, limits) {
         return Ok(None);
     }
-    let caller = match origin {
-        Origin::Socket => Principal { kind: Kind::Local, name: String::new(), role: Role::Administrator },
-        Origin::Peer(peer) => identify(admin, headers, peer.ip())?,
-    };
+    let caller = who(admin, origin, headers)?;
+    // A browser sends a cookie along whoever has made it send the call.
+    if !is_look(method)
+        && by_cookie(origin, headers).is_some_and(|token| !cookie::is_from_page(headers, token))
+    {
+        return Err(Refusal { caller: Some(caller), fault: Box::new(not_from_page()) });
+    }
     if caller.role == Role::Viewer && !is_look(method) && !is_for_viewers(path, &caller) {
         let message = "a viewer may look, and change nothing";
         let fault = Fault::new(StatusCode::FORBIDDEN, "UNAUTHORIZED_ROLE", &message);
         return Err(Refusal { caller: Some(caller), fault: Box::new(fault) });
     }
     Ok(Some(caller))
+}
+
+/// Who calls.
+pub(super) fn who(admin: &Admin, origin: Origin, headers: &HeaderMap) -> Result<Principal, Fault> {
+    match origin {
+        Origin::Socket => Ok(Principal { kind: Kind::Local, name: String::new(), role: Role::Administrator }),
+        Origin::Peer(peer) => match by_cookie(origin, headers) {
+            Some(token) => with_token(admin, token),
+            None => identify(admin, headers, peer.ip()),
+        },
+    }
+}
+
+/// The token in the cookie, where that is how somebody says who they are.
+fn by_cookie(origin: Origin, headers: &HeaderMap) -> Option<&str> {
+    let has_a_say = matches!(origin, Origin::Peer(_)) && !headers.contains_key(AUTHORIZATION);
+    cookie::token(headers).filter(|_| has_a_say)
+}
+
+/// What is said to a browser that sends a call for somebody else.
+pub(super) fn not_from_page() -> Fault {
+    let message = format!("calls with a cookie that change something need the header {}", cookie::WORD);
+    Fault::new(StatusCode::FORBIDDEN, "NOT_FROM_PAGE", &message)
 }
 
 async fn pass(request: Request, limits: &Limits, caller: Option<Principal>, next: Next) -> Response {

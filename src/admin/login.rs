@@ -3,8 +3,10 @@
 use super::api::Admin;
 use super::auth::{self, Kind, Origin, Person, Principal};
 use super::body::Json;
+use super::cookie;
 use super::fault::{Fault, FaultBody};
 use super::strangers;
+use crate::accounts::Secret;
 use crate::telemetry::Chain;
 use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
@@ -22,7 +24,7 @@ pub(super) fn calls() -> OpenApiRouter<Admin> {
 /// A name and a password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Credentials {
+pub(super) struct Credentials {
     /// The user's name.
     username: String,
     /// The user's password.
@@ -66,8 +68,27 @@ struct License {
 async fn login(
     State(admin): State<Admin>,
     origin: Origin,
-    Json(Credentials { username, password }): Json<Credentials>,
+    Json(credentials): Json<Credentials>,
 ) -> Result<Response, Fault> {
+    let (caller, token) = enter(&admin, origin, credentials).await?;
+    let body = LoggedIn {
+        token: token.expose().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        license: License { edition: "opensource" },
+        role: caller.role.to_string(),
+        expired_at: admin.bouncer.clock().now().after(admin.accounts.token_ttl()).to_string(),
+    };
+    let mut response = axum::Json(body).into_response();
+    response.extensions_mut().insert(caller);
+    Ok(response)
+}
+
+/// A token for whoever knows a user's password.
+pub(super) async fn enter(
+    admin: &Admin,
+    origin: Origin,
+    Credentials { username, password }: Credentials,
+) -> Result<(Principal, Secret), Fault> {
     let clock = admin.bouncer.clock();
     let locked = auth::begin_attempt(&mut admin.accounts.lockout(), origin, clock.moment())?;
     let user = admin.accounts.user_with(&username, &password).await;
@@ -83,17 +104,8 @@ async fn login(
     if let Origin::Peer(peer) = origin {
         admin.accounts.lockout().succeeded(peer.ip(), locked);
     }
-    let body = LoggedIn {
-        token: token.expose().to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        license: License { edition: "opensource" },
-        role: user.role.to_string(),
-        expired_at: clock.now().after(admin.accounts.token_ttl()).to_string(),
-    };
-    let mut response = axum::Json(body).into_response();
     let caller = Principal { kind: Kind::User, name: user.name.to_string(), role: user.role };
-    response.extensions_mut().insert(caller);
-    Ok(response)
+    Ok((caller, token))
 }
 
 /// Takes the token back that the call was made with.
@@ -108,8 +120,9 @@ async fn login(
 )]
 async fn logout(State(admin): State<Admin>, _: Person, headers: HeaderMap) -> StatusCode {
     let header = headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-    if let Some((_, token)) = header.and_then(|header| header.trim().split_once(' ')) {
-        admin.accounts.log_out(token.trim());
+    let token = header.and_then(|header| Some(header.trim().split_once(' ')?.1.trim()));
+    if let Some(token) = token.or_else(|| cookie::token(&headers)) {
+        admin.accounts.log_out(token);
     }
     StatusCode::NO_CONTENT
 }

@@ -18,6 +18,8 @@
 //! | `GET /api/v5/upstreams` | tells how the brokers are | 200 with `{"data": [...]}` |
 //! | `POST /api/v5/upstreams/{group}/{server}/drain`, `/resume` | takes no new clients to a broker, and takes them there again | 200; 404 |
 //! | `GET /api/v5/stats`, `GET /metrics` | tells all numbers, as JSON and for Prometheus | 200 |
+//! | `GET /api/v5/history?span=` | tells what has come of late, in steps | 200 |
+//! | `/`, `/dashboard/…` | the page: `dashboard` has its calls | |
 //! | `GET /livez`, `GET /readyz` | says whether the process runs, and whether clients may be sent there | 200; 503 with the reason |
 //! | `GET /api/v5/openapi.json`, `/api-docs/` | the document that describes all calls, and a viewer for it | 200 |
 //!
@@ -32,6 +34,8 @@ mod auth;
 mod body;
 mod client;
 mod clients;
+mod cookie;
+mod dashboard;
 mod detections;
 mod explain;
 mod explanation;
@@ -56,6 +60,7 @@ pub mod stats;
 mod steering;
 mod strangers;
 mod strict;
+mod suspects;
 mod tls;
 mod upstreams;
 mod users;
@@ -64,6 +69,7 @@ pub use accounts::{Accounts, AccountsError};
 pub use api::{Admin, document};
 pub use api_keys::KeyBody;
 pub use client::{CallError, Caller, RemoteError};
+pub use dashboard::Board;
 pub use explain::{Asked, UnknownProtocol};
 pub use explanation::{BadExplanation, Evidence, Explained, Taken};
 pub use health::Watch;

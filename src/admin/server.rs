@@ -79,6 +79,15 @@ pub(super) struct Server {
     pub(super) connections: TaskTracker,
 }
 
+/// What a call knows of the connection that it comes over.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    /// It is encrypted.
+    pub(super) is_tls: bool,
+    /// Raised when calls that go on and on have to end.
+    pub(super) stop: Stop,
+}
+
 /// How many callers the socket has at once. Those of the listener take none of these places.
 const SOCKET_CONNECTIONS: usize = 256;
 
@@ -94,7 +103,7 @@ impl Server {
                     Ok((stream, _)) => {
                         let (server, stop) = (self.clone(), stop.clone());
                         self.connections.spawn(async move {
-                            server.serve(stream, Origin::Socket, stop).await;
+                            server.serve(stream, Origin::Socket, Line { is_tls: false, stop }).await;
                             drop(slot);
                         });
                     }
@@ -143,24 +152,27 @@ impl Server {
     async fn serve_peer(self, stream: TcpStream, peer: Origin, tls: Option<Arc<ServerConfig>>, stop: Stop) {
         // Answers are small, and whoever waits for one waits for all of it.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = tls else { return self.serve(stream, peer, stop).await };
+        let Some(tls) = tls else {
+            return self.serve(stream, peer, Line { is_tls: false, stop }).await;
+        };
         let patience = self.limits.load().header_timeout;
         match timeout(patience, TlsAcceptor::from(tls).accept(stream)).await {
-            Ok(Ok(stream)) => self.serve(stream, peer, stop).await,
+            Ok(Ok(stream)) => self.serve(stream, peer, Line { is_tls: true, stop }).await,
             Ok(Err(error)) => strangers::broken(peer, &error),
             Err(late) => strangers::broken(peer, &late),
         }
     }
 
-    async fn serve<S>(self, stream: S, origin: Origin, stop: Stop)
+    async fn serve<S>(self, stream: S, origin: Origin, line: Line)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let limits = self.limits.load_full();
-        let router = self.router;
+        let (router, stop) = (self.router, line.stop.clone());
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(origin);
+            request.extensions_mut().insert(line.clone());
             Box::pin(router.clone().oneshot(request))
         });
         let mut connection = Builder::new()

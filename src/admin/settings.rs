@@ -34,6 +34,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// `/metrics` needs no login.
     pub open_metrics: bool,
+    /// The page at `/dashboard/` is served.
+    pub dashboard: bool,
 }
 
 impl Default for Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             open_metrics: false,
+            dashboard: true,
         }
     }
 }

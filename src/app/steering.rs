@@ -4,8 +4,8 @@ use super::backroom::Backroom;
 use super::keeping::SOCKET_FILE;
 use crate::accounts::{self, ApiKey, FileError, FirstUser};
 use crate::admin::{
-    Accounts, AccountsError, Admin, Ask, Gate, GateSettings, Limits, ListenSettings, Socket, SocketError,
-    Steering, Watch,
+    Accounts, AccountsError, Admin, Ask, Board, Gate, GateSettings, Limits, ListenSettings, Socket,
+    SocketError, Steering, Watch,
 };
 use crate::admission::Timestamp;
 use crate::cleanup::CleanupSettings;
@@ -206,6 +206,7 @@ impl Desk {
             webhook,
             cleanup,
             readiness: Watch::default(),
+            board: Board::default(),
             accounts: Accounts::new(store.clone(), kept),
             limits: Arc::new(ArcSwap::from_pointee(prepared.limits.clone())),
             store,
@@ -213,11 +214,13 @@ impl Desk {
         };
         let backroom = Backroom::open().map_err(AdminError::Threads)?;
         let (mut tasks, stop) = (JoinSet::new(), Stop::default());
+        let inside = backroom.enter();
+        tasks.spawn(admin.clone().watch(stop.clone()));
         if let Some(folder) = &config.data_dir {
-            let _inside = backroom.enter();
             let socket = Socket::bind(&folder.join(SOCKET_FILE))?;
             tasks.spawn(admin.clone().serve_socket(socket, stop.clone()));
         }
+        drop(inside);
         let mut desk = Desk { admin, open: None, asks, tasks, stop, backroom };
         if let Some(listen) = &config.admin.listen {
             desk.make_first_user(listen)?;

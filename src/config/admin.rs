@@ -38,6 +38,7 @@ pub(super) fn read(
     let header_timeout = section.duration("header_timeout", "\"30s\"", MILLISECOND);
     let body_timeout = section.duration("body_timeout", "\"30s\"", MILLISECOND);
     let open_metrics = section.switch("open_metrics", "false");
+    let dashboard = section.switch("dashboard", "true");
 
     let bind = bind.map(|Bind(bind)| bind);
     if let (Some(bind), Some(tls), Some(allow_plaintext)) = (bind, &tls, allow_plaintext) {
@@ -58,6 +59,7 @@ pub(super) fn read(
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
             open_metrics: open_metrics?,
+            dashboard: dashboard?,
         },
     })
 }

@@ -105,6 +105,7 @@ def node(api):
     assert status["draining"] is False and status["listeners"][0]["name"] == "mqtt", status
     config = api.call("GET", "/api/v5/config", 200)
     assert config["options"]["listener.mqtt.bind"]["source"] == "file", config
+    assert api.call("GET", "/api/v5/config/diff", 200)["changes"] == []
     assert api.call("POST", "/api/v5/reload", 200)["changes"] == []
 
 
@@ -152,6 +153,8 @@ def lists(api):
         assert fault["code"] == "ALREADY_EXISTS", fault
         assert api.call("POST", f"/api/v5/{name}/import?mode=put", 200, record, lines)["changed"] == 1
         api.call("POST", f"/api/v5/{name}/import?mode=none", 400, record, lines)
+        tried = api.call("POST", f"/api/v5/{name}/import?mode=add&dry_run=true", 200, record, lines)
+        assert (tried["records"], tried["mistakes_in_all"], len(tried["mistakes"])) == (1, 1, 1), tried
         api.call("POST", f"/api/v5/{name}/import?mode=put", 400, b"\xff{", lines)
         who = quote("dri/ver ü", safe="")
         assert api.call("DELETE", f"/api/v5/{name}/clientid/{who}", 204) == ""
@@ -187,6 +190,13 @@ def rules(api):
         found = api.call("GET", path, 200)
         assert found["status"] == "active" and found.get("hits", 0) == 0, found
         assert api.call("PUT", path, 200, {"reason": "changed", "until": "infinity"})["until"] == "infinity"
+        preview = api.call("POST", f"/api/v5/{name}/preview", 200, {"as": "clientid_re", "who": "^a"})
+        assert (preview["matches"], preview["inside"], preview["exists"]) == (0, 0, False), preview
+        api.call("POST", f"/api/v5/{name}/preview", 400, {"as": "clientid_re", "who": "("})
+        assert api.call("GET", f"/api/v5/{name}?who=a/b+c", 200)["data"][0]["who"] == "a/b c"
+        assert api.call("GET", f"/api/v5/{name}?like_who=%5Ea/", 200)["data"][0]["who"] == "a/b c"
+        api.call("GET", f"/api/v5/{name}?like_who=(", 400)
+        api.call("GET", f"/api/v5/{name}?who=x&like_who=x", 400)
         until = {"until": "2098-01-01T00:00:00+00:00"}
         assert api.call("PATCH", path, 200, until)["reason"] == "changed"
         extended = api.call("PATCH", path, 200, {"extend": "1h"})
@@ -239,6 +249,9 @@ def refused(api):
         assert {"ja4", "server_name", "cert_cn", "cert_sha256", "via"} <= row.keys(), row
     api.call("GET", "/api/v5/refused?ja4=t13d1516h2_8daaf6152771_02713d6af862&via=10.0.0.1", 200)
     api.call("GET", "/api/v5/refused?tls=perhaps", 400)
+    top = api.call("GET", "/api/v5/refused/top?limit=3", 200)
+    assert top == {"clients": [], "addresses": [], "networks": []}, top
+    api.call("GET", "/api/v5/refused/top?limit=0", 400)
     api.call("DELETE", "/api/v5/refused/1", 404)
     api.call("DELETE", "/api/v5/refused/x", 400)
     assert api.call("DELETE", "/api/v5/refused", 204) == ""
@@ -278,6 +291,11 @@ def explain(api):
 
 def detections(api):
     assert isinstance(api.call("GET", "/api/v5/detections", 200)["data"], list)
+    watched = api.call("GET", "/api/v5/detections/watch?limit=5", 200)
+    assert watched["data"] == [] and watched["last_hour"]["by_clientid"] == {"banned": 0, "would_ban": 0}, watched
+    api.call("GET", "/api/v5/detections/watch?limit=x", 400)
+    assert api.call("GET", "/api/v5/history?span=6h", 200)["step_seconds"] == 120
+    api.call("GET", "/api/v5/history?span=1h", 400)
 
 
 def main():

@@ -173,6 +173,8 @@ mod tests {
                     client: Client::new(peer.into(), client_id, None),
                     has_password: None,
                     is_tls: false,
+                    server_name: None,
+                    via: None,
                     listener: &name,
                     zone: &name,
                     reason: Reason::Banned,
