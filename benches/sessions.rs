@@ -134,7 +134,7 @@ fn refused(max_entries: usize, random: &mut fastrand::Rng) {
         );
         begin.elapsed()
     };
-    let empty = time(|| refused.admitted(black_box(&Client::new([10, 0, 0, 1].into(), "x", None))));
+    let empty = time(|| refused.admitted(black_box(&Client::new(IpAddr::from([10, 0, 0, 1]), "x", None))));
     let full = max_entries as u64;
     (0..full).for_each(|number| {
         attempt(number, addr(number));
@@ -189,7 +189,7 @@ impl People {
         sessions.enter(Guest {
             client_id,
             username: Some(username),
-            peer: *peer,
+            peer: (*peer).into(),
             listener: Arc::clone(&self.listener),
             zone: Arc::clone(&self.listener),
             upstream: "127.0.0.1:1884",

@@ -122,11 +122,12 @@ fn log_detected(detected: &Detected) {
 fn log_hushed(hushed: &Hushed) {
     let Hushed { who, zone, address, client_id, time, is_shadow } = hushed;
     let (name, seconds) = (who.to_string(), time.as_secs());
+    let peer = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
     let client_id = client_id.as_deref().map(|client_id| display(Shown(client_id)));
     if *is_shadow {
-        info!(%zone, detector = %Detector::Hammering, r#as = %who.kind(), who = %Shown(&name), peer = %address, client_id, seconds, "goes on in spite of its ban, and would not be answered any more");
+        info!(%zone, detector = %Detector::Hammering, r#as = %who.kind(), who = %Shown(&name), %peer, client_id, seconds, "goes on in spite of its ban, and would not be answered any more");
     } else {
-        info!(%zone, detector = %Detector::Hammering, r#as = %who.kind(), who = %Shown(&name), peer = %address, client_id, seconds, "goes on in spite of its ban, and is not answered any more");
+        info!(%zone, detector = %Detector::Hammering, r#as = %who.kind(), who = %Shown(&name), %peer, client_id, seconds, "goes on in spite of its ban, and is not answered any more");
     }
 }
 
@@ -172,6 +173,7 @@ fn to_json(finding: &Finding, at: Timestamp, node: &str) -> Value {
         Finding::Hushed(hushed) => {
             let Hushed { who, zone, address, client_id, time, is_shadow } = &**hushed;
             let client_ids: Vec<String> = client_id.iter().map(|id| shortened(id)).collect();
+            let addresses: Vec<String> = address.iter().map(ToString::to_string).collect();
             json!({
                 "event": if *is_shadow { "would_hush" } else { "hush" },
                 "at": at.to_string(),
@@ -181,7 +183,7 @@ fn to_json(finding: &Finding, at: Timestamp, node: &str) -> Value {
                 "as": who.kind().as_str(),
                 "who": who.to_string(),
                 "hush_time_seconds": time.as_secs_f64(),
-                "evidence": { "addresses": [address.to_string()], "client_ids": client_ids },
+                "evidence": { "addresses": addresses, "client_ids": client_ids },
             })
         }
         Finding::Duplicates(duplicates) => {

@@ -17,6 +17,7 @@
 //! | [`store`] | keeps bans and accounts on disk | [`admission`] and [`bouncer`] |
 //! | [`metrics`] | every number that is counted | [`admission`] |
 //! | [`process`] | what the system knows of this process | nothing of ours |
+//! | [`systemd`] | takes sockets from systemd, and tells it how the process is | nothing of ours |
 //! | [`webhook`] | tells an operator's URL of events | nothing of what it tells |
 //! | [`proxy`] | the way of one connection | [`net`], [`wire`] and [`bouncer`] |
 //! | [`config`] | reads the file, compares two of them | every room's settings |
@@ -54,6 +55,7 @@ pub mod refused;
 pub mod sessions;
 pub mod signal;
 pub mod store;
+pub mod systemd;
 pub mod telemetry;
 pub mod webhook;
 pub mod wire;

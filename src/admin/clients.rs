@@ -34,11 +34,11 @@ struct ClientBody {
     clientid: String,
     /// Its user name.
     username: Option<String>,
-    /// Its address.
+    /// Its address; `unix` where it came by a Unix socket.
     ip_address: String,
-    /// Its port.
+    /// Its port; 0 where it came by a Unix socket.
     port: u16,
-    /// The load balancer that speaks for it, as `IP:PORT`, where one does.
+    /// The load balancer that speaks for it, as `IP:PORT` or `unix`, where one does.
     via: Option<String>,
     /// The listener that it came through.
     listener: String,
@@ -288,8 +288,8 @@ fn shown(live: &Live, node: &str) -> ClientBody {
     ClientBody {
         clientid: live.client_id().to_owned(),
         username: live.username().map(str::to_owned),
-        ip_address: live.peer().ip().to_string(),
-        port: live.peer().port(),
+        ip_address: live.peer().host(),
+        port: live.peer().addr().map_or(0, |addr| addr.port()),
         via: live.via().map(|via| via.to_string()),
         listener: live.listener().to_string(),
         zone: live.zone().to_string(),

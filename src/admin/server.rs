@@ -8,8 +8,10 @@ use super::strangers;
 use super::tls;
 use crate::net::linger;
 use crate::net::listener::Listener;
+use crate::net::peer::Peer;
 use crate::net::slots::Slots;
 use crate::net::stop::Stop;
+use crate::net::stream::Stream;
 use crate::net::tls::TlsFileError;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
@@ -129,7 +131,8 @@ impl Server {
         let accept = async {
             loop {
                 let slot = gate.slots.take().await;
-                let (stream, peer) = listener.accept().await;
+                // An address of a network is all that the API listens on.
+                let (Stream::Tcp(stream), Peer::At(peer)) = listener.accept().await else { continue };
                 let (server, stop, tls) = (self.clone(), stop.clone(), gate.tls.load_full());
                 self.connections.spawn(async move {
                     server.serve_peer(stream, Origin::Peer(peer), tls, stop).await;
@@ -142,7 +145,7 @@ impl Server {
             () = stop.raised() => {}
             () = accept => {}
         }
-        let address = listener.local_addr();
+        let address = listener.local().clone();
         drop(listener);
         info!(%address, "API is no longer listening");
         self.connections.close();

@@ -124,8 +124,11 @@ pub struct Status {
 pub struct ListenerStatus {
     /// Its name.
     pub name: String,
-    /// Where it listens.
+    /// Where it listens; with ", " between several addresses.
     pub address: String,
+    /// Where it listens: `IP:PORT` and `unix:/PATH`.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// How many connections it has.
     pub connections: usize,
     /// How many it may have; more wait in the kernel's queue.

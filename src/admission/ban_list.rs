@@ -69,7 +69,7 @@ impl BanList {
         by_client_id()
             .or_else(by_username)
             .or_else(|| self.check_tls(client.tls(), now))
-            .or_else(|| self.check_peer(client.peer(), now))
+            .or_else(|| self.check_peer(client.peer()?, now))
             .or_else(|| self.check_patterns(client, now))
     }
 
@@ -119,10 +119,8 @@ impl BanList {
             .or_else(|| matching(&self.username_patterns, client.username()?))
             .or_else(|| {
                 // The text of an address is made only when somebody asks for it.
-                let is_asked_for = !self.peer_patterns.is_empty();
-                is_asked_for
-                    .then(|| client.peer().to_compact_string())
-                    .and_then(|text| matching(&self.peer_patterns, &text))
+                let peer = client.peer().filter(|_| !self.peer_patterns.is_empty())?;
+                matching(&self.peer_patterns, &peer.to_compact_string())
             })
     }
 
@@ -135,14 +133,16 @@ impl BanList {
             client.tls().cert_cn.map(|cn| Who::CertCn(cn.into())),
             client.tls().cert_sha256.map(|digest| Who::CertSha256(digest.into())),
             client.tls().ja4.map(|ja4| Who::TlsJa4(ja4.into())),
-            Some(Who::PeerHost(peer)),
+            peer.map(Who::PeerHost),
         ];
         let mut hits: Vec<Ban> = exact.into_iter().flatten().filter_map(|who| self.get(&who)).collect();
         let mut networks = Vec::new();
-        let _ = self.networks.for_each_covering(peer, |_, ban| {
-            networks.push(Ban::clone(ban));
-            ControlFlow::<()>::Continue(())
-        });
+        if let Some(peer) = peer {
+            let _ = self.networks.for_each_covering(peer, |_, ban| {
+                networks.push(Ban::clone(ban));
+                ControlFlow::<()>::Continue(())
+            });
+        }
         hits.extend(networks.into_iter().rev());
         let mut collect = |ban: &Arc<Ban>| {
             hits.push(Ban::clone(ban));
@@ -153,7 +153,9 @@ impl BanList {
         if let Some(username) = client.username() {
             let _ = self.username_patterns.for_each_match(username.as_bytes(), &mut collect);
         }
-        let _ = self.peer_patterns.for_each_match(peer.to_compact_string().as_bytes(), &mut collect);
+        if let Some(peer) = peer {
+            let _ = self.peer_patterns.for_each_match(peer.to_compact_string().as_bytes(), &mut collect);
+        }
         hits
     }
 

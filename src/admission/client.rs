@@ -5,7 +5,7 @@ use std::net::IpAddr;
 /// A client as its CONNECT presents it, in the one form that bans are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client<'a> {
-    peer: IpAddr,
+    peer: Option<IpAddr>,
     client_id: Option<&'a str>,
     username: Option<&'a str>,
     tls: TlsIdentity<'a>,
@@ -23,11 +23,12 @@ pub struct TlsIdentity<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// A client at this address with this CONNECT. An IPv4 address inside IPv6 (`::ffff:10.0.0.1`) is that IPv4
-    /// address; an empty client identifier is none, since the broker will choose one.
-    pub fn new(peer: IpAddr, client_id: &'a str, username: Option<&'a str>) -> Client<'a> {
+    /// A client at this address, or without one, with this CONNECT. An IPv4 address inside IPv6 (`::ffff:10.0.0.1`) is
+    /// that IPv4 address; an empty client identifier is none, since the broker will choose one.
+    pub fn new(peer: impl Into<Option<IpAddr>>, client_id: &'a str, username: Option<&'a str>) -> Client<'a> {
+        let peer = peer.into().map(|peer| peer.to_canonical());
         let client_id = Some(client_id).filter(|id| !id.is_empty());
-        Client { peer: peer.to_canonical(), client_id, username, tls: TlsIdentity::default() }
+        Client { peer, client_id, username, tls: TlsIdentity::default() }
     }
 
     /// The same client, which speaks TLS.
@@ -41,8 +42,9 @@ impl<'a> Client<'a> {
         self.tls
     }
 
-    /// The address that it comes from, in canonical form.
-    pub fn peer(&self) -> IpAddr {
+    /// The address that it comes from, in canonical form; none where it came by a Unix socket. No rule about addresses
+    /// names such a client, and no detector counts it by address.
+    pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 

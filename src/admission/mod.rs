@@ -96,7 +96,7 @@ impl Admission {
     }
 
     /// As [`check_peer`](Admission::check_peer), for the fingerprint of a client's first message.
-    pub fn check_ja4(&self, peer: IpAddr, ja4: &str, now: Timestamp) -> Option<Ban> {
+    pub fn check_ja4(&self, peer: Option<IpAddr>, ja4: &str, now: Timestamp) -> Option<Ban> {
         let ban = self.bans.check_ja4(ja4, now)?;
         let tls = TlsIdentity { ja4: Some(ja4), ..TlsIdentity::default() };
         self.is_lost(&Client::new(peer, "", None).with_tls(tls), now).then_some(ban)

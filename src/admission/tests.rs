@@ -17,7 +17,7 @@ fn forever(kind: As, who: &str) -> Ban {
 }
 
 fn client<'a>(peer: &str, client_id: &'a str, username: Option<&'a str>) -> Client<'a> {
-    Client::new(peer.parse().expect("an address"), client_id, username)
+    Client::new(peer.parse::<IpAddr>().expect("an address"), client_id, username)
 }
 
 fn list(bans: impl IntoIterator<Item = Ban>) -> BanList {
@@ -224,11 +224,11 @@ impl Rule {
             Who::CertCn(cn) => client.tls().cert_cn == Some(cn),
             Who::CertSha256(digest) => client.tls().cert_sha256 == Some(digest),
             Who::TlsJa4(ja4) => client.tls().ja4 == Some(ja4),
-            Who::PeerHost(peer) => client.peer() == *peer,
-            Who::PeerHostNet(net) => net.contains(&client.peer()),
+            Who::PeerHost(peer) => client.peer() == Some(*peer),
+            Who::PeerHostNet(net) => client.peer().is_some_and(|peer| net.contains(&peer)),
             Who::ClientIdRe(_) => client.client_id().is_some_and(matches),
             Who::UsernameRe(_) => client.username().is_some_and(matches),
-            Who::PeerHostRe(_) => matches(&client.peer().to_string()),
+            Who::PeerHostRe(_) => client.peer().is_some_and(|peer| matches(&peer.to_string())),
         }
     }
 }

@@ -98,9 +98,13 @@ impl App {
     fn listeners(&self) -> Vec<ListenerStatus> {
         let mut listeners: Vec<_> = self.open.iter().collect();
         listeners.sort_by_key(|(name, _)| *name);
+        let addresses = |open: &super::OpenDoor| -> Vec<String> {
+            open.sockets.iter().map(|socket| socket.listener.local().to_string()).collect()
+        };
         let status = |(name, open): (&Arc<str>, &super::OpenDoor)| ListenerStatus {
             name: name.to_string(),
-            address: open.listener.local_addr().to_string(),
+            address: addresses(open).join(", "),
+            addresses: addresses(open),
             connections: open.door.connections(),
             max_connections: open.door.settings().max_connections,
             waiting: self.proxy.metrics.listeners.of(name).waiting.count(),

@@ -101,7 +101,7 @@ mod tests {
         sessions.enter(Guest {
             client_id,
             username: Some("eve"),
-            peer: ([10, 0, 0, 1], 4000).into(),
+            peer: std::net::SocketAddr::from(([10, 0, 0, 1], 4000)).into(),
             listener: "mqtt".into(),
             zone: "default".into(),
             upstream: "127.0.0.1:1884",

@@ -17,7 +17,7 @@ pub use error::{ReloadError, StartError};
 pub use keeping::{SOCKET_FILE, STORE_FILE};
 pub use lists::bouncer_of;
 pub use report::log_start;
-pub use sockets::ListenError;
+pub use sockets::{ListenError, check_sockets};
 pub use steering::{AdminError, check_admin_files};
 
 use crate::admin::{Ask, NotReloaded, Reloaded};
@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::{BanConfig, Config, ConfigError, DEFAULT_ZONE, ListenerConfig, Orders, diff};
 use crate::findings::Findings;
 use crate::metrics::Metrics;
+use crate::net::address::Address;
 use crate::net::listener::Listener;
 use crate::net::stop::Stop;
 use crate::net::upstream::{self, Groups, UpstreamError};
@@ -35,6 +36,7 @@ use crate::proxy::{Door, DoorSettings, Limits, Proxy, Routes, Upkeep};
 use crate::refused::Refused;
 use crate::sessions::Sessions;
 use crate::signal::{Signal, Signals};
+use crate::systemd::{self, News};
 use crate::telemetry::{Chain, Telemetry};
 use crate::webhook::{self, Webhook, WebhookError, WebhookSettings};
 use answers::{History, not_reloaded, reloaded};
@@ -45,7 +47,7 @@ use keeping::Keeping;
 use kicking::Kicking;
 use lists::{in_force, room_for};
 use report::{Report, log_reload, write_totals};
-use sockets::bind_all;
+use sockets::{Opened, Sockets, Wanted, open_all};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -54,7 +56,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use steering::{Desk, Prepared, Watched};
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
@@ -81,10 +83,18 @@ pub struct App {
     compacting: Arc<Semaphore>,
 }
 
-/// A door that is open, and what closes it.
+/// A door that is open.
 #[derive(Debug)]
 struct OpenDoor {
     door: Arc<Door>,
+    sockets: Vec<OpenSocket>,
+}
+
+/// A socket of a door, and what closes it.
+#[derive(Debug)]
+struct OpenSocket {
+    /// As the config has it.
+    address: Address,
     listener: Arc<Listener>,
     close: Stop,
 }
@@ -96,7 +106,7 @@ impl App {
     /// # Errors
     /// A listener cannot be bound, or the store cannot be opened; then nobody was accepted.
     pub fn start(config: Config, clock: Clock, telemetry: Telemetry) -> Result<App, StartError> {
-        let sockets = bind_all(&config.listeners, &HashMap::new())?;
+        let sockets = open_all(config.listeners.iter().map(Wanted::from), &Sockets::new())?;
         let mut servers = certificates::load(&config.listeners, |_| None)?;
         let webhook = start_webhook(config.webhook.as_ref())?;
         let (started_at, began) = (clock.now(), clock.moment());
@@ -155,17 +165,24 @@ impl App {
         app.kicking = Some(Kicking::start(bouncer, sessions, app.config.kick));
         app.upkeep = Some(Upkeep::start(&app.proxy));
         app.compact();
-        for (listener, socket) in app.config.listeners.clone().into_iter().zip(sockets) {
-            app.open(listener, socket, &mut servers);
+        for (listener, sockets) in app.config.listeners.clone().into_iter().zip(sockets) {
+            app.open(listener, sockets, &mut servers);
         }
+        app.tell_unused();
         app.look_at_certificates();
         app.proxy.open.raise();
         Ok(app)
     }
 
-    /// Where a listener listens.
+    /// Where a listener listens: its first address of a network.
     pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
-        self.open.get(listener).map(|open| open.listener.local_addr())
+        self.open.get(listener)?.sockets.iter().find_map(|socket| socket.listener.local_addr())
+    }
+
+    /// Where a listener listens.
+    pub fn local(&self, listener: &str) -> Vec<Address> {
+        let sockets = self.open.get(listener).into_iter().flat_map(|open| &open.sockets);
+        sockets.map(|socket| socket.listener.local().clone()).collect()
     }
 
     /// Where the API listens beside its socket.
@@ -206,6 +223,8 @@ impl App {
     /// Serves until a signal ends it. Reads the file at `path` again when a signal asks for that.
     pub async fn run(mut self, path: &Path, signals: &mut Signals) {
         path.clone_into(&mut self.path);
+        systemd::tell(News::Ready);
+        let mut watchdog = Watchdog::new();
         let mut report = Report::new(self.config.stats_interval);
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -227,6 +246,7 @@ impl App {
                     }
                 }
                 () = report.due() => report.write(&self.proxy.metrics, &self.findings, &self.telemetry),
+                () = watchdog.due() => systemd::tell(News::Alive),
                 _ = housekeeping.tick() => {
                     self.compact();
                     self.proxy.bouncer.tick();
@@ -243,6 +263,7 @@ impl App {
 
     /// Reads the file again and applies it. A file that cannot be used changes nothing and is logged.
     fn reload_file(&mut self, path: &Path) -> Result<Reloaded, NotReloaded> {
+        systemd::tell(News::Reloading);
         let outcome = Config::load(path).map_err(ReloadError::from).and_then(|config| self.reload(config));
         let reloads = &self.proxy.metrics.reloads;
         match &outcome {
@@ -264,6 +285,8 @@ impl App {
         }
         let outcome = outcome.as_ref().map(reloaded).map_err(not_reloaded);
         self.history.note(self.proxy.bouncer.clock().now(), &outcome);
+        // It goes on, with the new config or the old one.
+        systemd::tell(News::Ready);
         outcome
     }
 
@@ -275,11 +298,10 @@ impl App {
     pub fn reload(&mut self, config: Config) -> Result<Orders, ReloadError> {
         let orders = diff(&self.config, &config);
         // All that can fail comes first.
-        let closing = orders
-            .close
-            .iter()
-            .filter_map(|name| Some((self.bind_of(name)?, Arc::clone(&self.open.get(name)?.listener))));
-        let sockets = bind_all(&orders.open, &closing.collect())?;
+        let closing = self.closing(&orders);
+        let opened = open_all(orders.open.iter().map(Wanted::from), &closing)?;
+        let bound = open_all(wanted(&orders), &closing)?;
+        drop(closing);
         let mut servers = certificates::load(&config.listeners, |name| Some(&self.open.get(name)?.door))?;
         room_for(&orders, &self.proxy.bouncer)?;
         let routes = routes(&config, Some(&self.proxy.routes.load().groups))?;
@@ -293,14 +315,21 @@ impl App {
         for name in &orders.close {
             self.close(name);
         }
-        for (listener, socket) in orders.open.iter().cloned().zip(sockets) {
-            self.open(listener, socket, &mut servers);
+        for (name, addresses) in &orders.unbind {
+            self.unbind(name, addresses);
+        }
+        for (listener, sockets) in orders.open.iter().cloned().zip(opened) {
+            self.open(listener, sockets, &mut servers);
         }
         for listener in &orders.keep {
             if let Some(open) = self.open.get(&listener.name) {
                 open.door.show(servers.remove(&listener.name));
                 open.door.adjust(listener.door.clone());
             }
+        }
+        // Whoever comes by a new address finds the settings that it came with.
+        for ((name, _), sockets) in orders.bind.iter().zip(bound) {
+            self.bind(name, sockets);
         }
         self.adjust_closed(&config.zones);
         self.proxy.limits.adjust(config.limits);
@@ -334,6 +363,7 @@ impl App {
     pub async fn drain(mut self, impatience: impl Future<Output = ()>) {
         let (proxy, patience) = (Arc::clone(&self.proxy), self.config.drain_timeout);
         proxy.draining.raise();
+        systemd::tell(News::Stopping(patience));
         for name in
             self.config.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect::<Vec<_>>()
         {
@@ -375,8 +405,19 @@ impl App {
         info!(cut_off = left, "stopped");
     }
 
-    fn bind_of(&self, name: &str) -> Option<SocketAddr> {
-        self.config.listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.bind)
+    /// The sockets that are going to be given up.
+    fn closing(&self, orders: &Orders) -> Sockets {
+        let mut closing = Sockets::new();
+        for (name, open) in &self.open {
+            let gone = orders.unbind.iter().find(|(own, _)| own == name).map(|(_, addresses)| &addresses[..]);
+            let is_closed = orders.close.contains(name);
+            for socket in &open.sockets {
+                if is_closed || gone.is_some_and(|gone| gone.contains(&socket.address)) {
+                    closing.entry(socket.address.clone()).or_default().push(Arc::clone(&socket.listener));
+                }
+            }
+        }
+        closing
     }
 
     fn look_at_certificates(&mut self) {
@@ -385,24 +426,50 @@ impl App {
         self.certificates.tick(self.open.values().map(|open| &open.door), &routes.groups, now);
     }
 
-    fn open(&mut self, config: ListenerConfig, listener: Arc<Listener>, servers: &mut Servers) {
+    fn open(&mut self, config: ListenerConfig, sockets: Vec<Opened>, servers: &mut Servers) {
         let ListenerConfig { name, door, .. } = config;
-        info!(listener = %name, address = %listener.local_addr(), "listening");
-        let (door, close) =
-            (Door::new(Arc::clone(&name), door, self.proxy.metrics.listeners.of(&name)), Stop::default());
-        let door = Arc::new(door);
+        let door = Arc::new(Door::new(Arc::clone(&name), door, self.proxy.metrics.listeners.of(&name)));
         door.show(servers.remove(&name));
-        tokio::spawn(Arc::clone(&door).keep(Arc::clone(&self.proxy), Arc::clone(&listener), close.clone()));
-        self.open.insert(name, OpenDoor { door, listener, close });
+        self.open.insert(Arc::clone(&name), OpenDoor { door, sockets: Vec::new() });
+        self.bind(&name, sockets);
+    }
+
+    fn bind(&mut self, name: &str, sockets: Vec<Opened>) {
+        let Some(open) = self.open.get_mut(name) else { return };
+        for (address, listener) in sockets {
+            info!(listener = %name, address = %listener.local(), "listening");
+            let (door, close) = (Arc::clone(&open.door), Stop::default());
+            tokio::spawn(door.keep(Arc::clone(&self.proxy), Arc::clone(&listener), close.clone()));
+            open.sockets.push(OpenSocket { address, listener, close });
+        }
+    }
+
+    fn unbind(&mut self, name: &str, addresses: &[Address]) {
+        let Some(open) = self.open.get_mut(name) else { return };
+        let is_gone = |socket: &mut OpenSocket| addresses.contains(&socket.address);
+        for socket in open.sockets.extract_if(.., is_gone) {
+            socket.close(name);
+        }
     }
 
     fn close(&mut self, name: &str) {
-        if let Some(OpenDoor { door, listener, close }) = self.open.remove(name) {
+        if let Some(OpenDoor { door, sockets }) = self.open.remove(name) {
             self.closed.push(Arc::downgrade(&door));
-            info!(listener = name, address = %listener.local_addr(), "no longer listening");
-            // The door then holds the socket alone, and serves whoever waits in its queue.
-            drop(listener);
-            close.raise();
+            for socket in sockets {
+                socket.close(name);
+            }
+        }
+    }
+
+    /// Sockets that nobody accepts at would leave clients waiting.
+    fn tell_unused(&self) {
+        let names = systemd::socket_names();
+        let is_used = |name: &str| {
+            let binds = self.config.listeners.iter().flat_map(|listener| &listener.binds);
+            binds.into_iter().any(|address| matches!(address, Address::Systemd(own) if **own == *name))
+        };
+        for name in names.into_iter().filter(|name| !is_used(name)) {
+            warn!(socket = name, "no listener uses a socket that systemd has handed over");
         }
     }
 
@@ -461,6 +528,44 @@ impl App {
             });
         }
     }
+}
+
+/// Tells systemd again and again that the process is not stuck, where it wants to hear that.
+struct Watchdog(Option<Interval>);
+
+impl Watchdog {
+    fn new() -> Watchdog {
+        Watchdog(systemd::watchdog().map(|period| {
+            let mut interval = interval(period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            interval
+        }))
+    }
+
+    async fn due(&mut self) {
+        match &mut self.0 {
+            Some(interval) => drop(interval.tick().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl OpenSocket {
+    fn close(self, listener_name: &str) {
+        let OpenSocket { listener, close, .. } = self;
+        info!(listener = %listener_name, address = %listener.local(), "no longer listening");
+        // The door then holds the socket alone, and serves whoever waits in its queue.
+        drop(listener);
+        close.raise();
+    }
+}
+
+/// What listeners that stay are to listen on from now on, too.
+fn wanted(orders: &Orders) -> impl Iterator<Item = Wanted<'_>> {
+    orders.bind.iter().filter_map(|(name, addresses)| {
+        let listener = orders.keep.iter().find(|listener| listener.name == *name)?;
+        Some(Wanted { addresses, ..Wanted::from(listener) })
+    })
 }
 
 /// The next question of the API.

@@ -153,7 +153,7 @@ impl Prepared {
 }
 
 fn bind(addr: SocketAddr, neighbour: Option<&Listener>) -> Result<Arc<Listener>, AdminError> {
-    let neighbour = neighbour.filter(|open| open.local_addr().port() == addr.port());
+    let neighbour = neighbour.filter(|open| open.local_addr().is_some_and(|own| own.port() == addr.port()));
     let bound = match (Listener::bind(addr), neighbour) {
         (Err(error), Some(neighbour)) if error.kind() == io::ErrorKind::AddrInUse => {
             Listener::bind_beside(addr, neighbour, &ListenOptions::default())
@@ -266,7 +266,7 @@ impl Desk {
             (None, None) => debug_assert!(false, "what is not open was bound"),
             (Some(listener), _) => {
                 self.close();
-                info!(address = %listener.local_addr(), "API is listening");
+                info!(address = %listener.local(), "API is listening");
                 let (gate, close) = (Arc::new(Gate::new(gate)), Stop::default());
                 let serving = self.admin.clone().serve_listener(
                     Arc::clone(&listener),
@@ -290,7 +290,7 @@ impl Desk {
 
     /// Where the listener listens.
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
-        self.open.as_ref().map(|open| open.listener.local_addr())
+        self.open.as_ref().and_then(|open| open.listener.local_addr())
     }
 
     /// The next question.

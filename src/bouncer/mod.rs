@@ -120,7 +120,7 @@ impl Bouncer {
     }
 
     /// The ban that holds now for the fingerprint of a client's first message.
-    pub fn check_ja4(&self, peer: IpAddr, ja4: &str) -> Option<Ban> {
+    pub fn check_ja4(&self, peer: Option<IpAddr>, ja4: &str) -> Option<Ban> {
         self.timed(|| self.shared.admission.check_ja4(peer, ja4, self.clock.now()))
     }
 

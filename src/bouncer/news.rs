@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn whoever_is_named_by_a_ban_of_these_kinds_and_not_exempt_is_to_go() {
         let bouncer = Bouncer::default();
-        let client = Client::new([10, 0, 0, 1].into(), "bot", Some("eve"));
+        let client = Client::new(std::net::IpAddr::from([10, 0, 0, 1]), "bot", Some("eve"));
         let is_to_go = |kind| bouncer.is_to_go(&client, Kinds::from_iter([kind]));
         assert!(!is_to_go(As::ClientId));
         bouncer.put(List::Bans, ban(As::ClientId, "bot")).expect("room");

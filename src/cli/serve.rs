@@ -3,7 +3,9 @@
 use super::out::say;
 use super::{ConfigFile, Outcome};
 use crate::admission::As;
-use crate::app::{App, check_admin_files, check_certificates, check_upstream_files, log_start};
+use crate::app::{
+    App, check_admin_files, check_certificates, check_sockets, check_upstream_files, log_start,
+};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Mistake};
 use crate::signal::Signals;
@@ -65,6 +67,7 @@ impl Check {
         let now = Clock::system().now();
         check_admin_files(&config, now)?;
         check_upstream_files(&config)?;
+        check_sockets(&config)?;
         check_certificates(&config)?;
         let expired = config.bans.iter().filter(|ban| !ban.until.is_after(now)).count();
         let of_kind = |kind| config.bans.iter().filter(|ban| ban.who.kind() == kind).count();

@@ -100,7 +100,7 @@ fn check_bind(
             format!("\"{bind}\" would send passwords through the network in the clear; {expected}"),
         );
     }
-    let same = listeners.iter().find(|listener| listener.bind == bind && bind.port() != 0);
+    let same = listeners.iter().find(|listener| listener.binds.contains(&bind.into()) && bind.port() != 0);
     if let Some(listener) = same {
         let name = &listener.name;
         section.mistake(

@@ -2,18 +2,23 @@
 
 use super::file::{BanConfig, Config, ListenerConfig};
 use crate::admission::{List, Who};
+use crate::net::address::Address;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a reload has to do.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Orders {
-    /// Listeners to stop: they are gone from the file, or listen elsewhere from now on.
+    /// Listeners to stop: they are gone from the file.
     pub close: Vec<Arc<str>>,
-    /// Listeners to start: they are new in the file, or listen elsewhere from now on.
+    /// Listeners to start: they are new in the file.
     pub open: Vec<ListenerConfig>,
     /// Listeners that stay, with settings that may have changed.
     pub keep: Vec<ListenerConfig>,
+    /// Addresses on which listeners that stay listen no longer.
+    pub unbind: Vec<(Arc<str>, Vec<Address>)>,
+    /// Addresses on which listeners that stay listen from now on, too.
+    pub bind: Vec<(Arc<str>, Vec<Address>)>,
     /// Bans and exemptions that are new, or have changed.
     pub put: Vec<(List, BanConfig)>,
     /// Bans and exemptions that are gone from the file. They are removed before others are put.
@@ -64,16 +69,28 @@ fn changed_settings(old: &Config, new: &Config) -> Vec<String> {
 }
 
 fn diff_listeners(old: &Config, new: &Config, orders: &mut Orders) {
-    let binds: HashMap<_, _> = old.listeners.iter().map(|listener| (&listener.name, listener.bind)).collect();
-    let stays = |listener: &ListenerConfig| binds.get(&listener.name) == Some(&listener.bind);
+    let were: HashMap<_, _> = old.listeners.iter().map(|listener| (&listener.name, listener)).collect();
+    let stays = |listener: &ListenerConfig| were.contains_key(&listener.name);
     (orders.keep, orders.open) = new.listeners.iter().cloned().partition(stays);
-    let listens_otherwise = |new: &ListenerConfig| {
-        old.listeners.iter().any(|old| old.name == new.name && old.listen != new.listen)
-    };
-    if orders.keep.iter().any(listens_otherwise) {
-        orders
-            .after_restart
-            .push("backlog, ipv6_only, reuse_port, mark and transparent of a listener that stays");
+    let mut listens_otherwise = false;
+    for listener in &orders.keep {
+        let Some(was) = were.get(&listener.name) else { continue };
+        let without = |from: &[Address], others: &[Address]| -> Vec<Address> {
+            from.iter().filter(|address| !others.contains(address)).cloned().collect()
+        };
+        let (gone, new) = (without(&was.binds, &listener.binds), without(&listener.binds, &was.binds));
+        listens_otherwise |= gone.len() < was.binds.len() && was.listen != listener.listen;
+        if !gone.is_empty() {
+            orders.unbind.push((Arc::clone(&listener.name), gone));
+        }
+        if !new.is_empty() {
+            orders.bind.push((Arc::clone(&listener.name), new));
+        }
+    }
+    if listens_otherwise {
+        orders.after_restart.push(
+            "backlog, ipv6_only, reuse_port, mark, transparent, unix_mode, unix_owner and unix_group of an address that stays",
+        );
     }
     let kept: HashSet<_> = orders.keep.iter().map(|listener| &listener.name).collect();
     let gone = old.listeners.iter().filter(|listener| !kept.contains(&listener.name));
@@ -126,10 +143,12 @@ mod tests {
             .concat(),
         );
         let orders = diff(&old, &new);
-        assert_eq!(names(&orders.open), ["moves", "comes"]);
-        assert_eq!(names(&orders.keep), ["stays"]);
-        assert_eq!(orders.close, ["moves".into(), "goes".into()]);
-        assert_eq!(orders.keep[0].door.max_connections, 7);
+        assert_eq!(names(&orders.open), ["comes"]);
+        assert_eq!(names(&orders.keep), ["moves", "stays"]);
+        assert_eq!(orders.close, ["goes".into()]);
+        assert_eq!(bound(&orders.unbind), ["moves 127.0.0.1:2"]);
+        assert_eq!(bound(&orders.bind), ["moves 127.0.0.1:5"]);
+        assert_eq!(orders.keep[1].door.max_connections, 7);
         assert!(
             orders.changes.contains(&"listener.stays.max_connections: 100000 -> 7".to_owned()),
             "{:?}",
@@ -138,6 +157,32 @@ mod tests {
         assert!(
             orders.changes.contains(&"listener.moves.bind: \"127.0.0.1:2\" -> \"127.0.0.1:5\"".to_owned())
         );
+    }
+
+    fn bound(changes: &[(Arc<str>, Vec<Address>)]) -> Vec<String> {
+        let one = |(name, addresses): &(Arc<str>, Vec<Address>)| {
+            addresses.iter().map(|address| format!("{name} {address}")).collect::<Vec<_>>()
+        };
+        changes.iter().flat_map(one).collect()
+    }
+
+    #[test]
+    fn single_addresses_of_a_listener_come_and_go() {
+        let listener = |addresses: &str, more: &str| {
+            config(&format!("[[listener]]\nname = \"a\"\nbind = {addresses}\n{more}\n"))
+        };
+        let old = listener("[\"127.0.0.1:1\", \"127.0.0.1:2\"]", "");
+        let new = listener("[\"unix:/a\", \"127.0.0.1:2\"]", "backlog = 7");
+        let orders = diff(&old, &new);
+        assert_eq!((names(&orders.keep), orders.open.len(), orders.close.len()), (vec!["a"], 0, 0));
+        assert_eq!(
+            (bound(&orders.unbind), bound(&orders.bind)),
+            (vec!["a 127.0.0.1:1".to_owned()], vec!["a unix:/a".to_owned()])
+        );
+        assert!(orders.after_restart[0].starts_with("backlog, "), "{:?}", orders.after_restart);
+        // Where no address stays, everything is opened as the file has it.
+        let orders = diff(&new, &listener("\"127.0.0.1:3\"", ""));
+        assert_eq!(orders.after_restart, [""; 0]);
     }
 
     #[test]

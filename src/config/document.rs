@@ -429,6 +429,18 @@ impl<'n, 'd> Section<'n, 'd> {
         items.iter().filter_map(|item| self.item(key, item, expected)).collect()
     }
 
+    /// One value, or a list of at least one; the file must have it.
+    pub(super) fn one_or_more<T>(&self, key: &'static str, expected: &str) -> Option<Vec<T>>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let items = self.table.and_then(|table| table.get(key)?.get_ref().as_array());
+        let Some(items) = items else { return self.required(key, expected).map(|value| vec![value]) };
+        let values = self.list(key, expected);
+        (!items.is_empty() && values.len() == items.len()).then_some(values)
+    }
+
     /// A list whose entries are values, or tables with more to say; the file must have it, with at least one.
     pub(super) fn entries<T>(&self, key: &'static str, expected: &str) -> Vec<Entry<'n, 'd, T>>
     where

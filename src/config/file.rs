@@ -8,6 +8,7 @@ use super::{limits, proxy_protocol, route, sockets, tls, units, upstream, websoc
 use crate::admission::detection::Settings;
 use crate::admission::{As, Class, Kinds, List, Match, Timestamp, Until, Who, WhoError};
 use crate::cleanup::CleanupSettings;
+use crate::net::address::Address;
 use crate::net::listener::ListenOptions;
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
@@ -87,9 +88,9 @@ pub struct Config {
 pub struct ListenerConfig {
     /// Its name; no two have the same.
     pub name: Arc<str>,
-    /// Where it listens; port 0 takes any free port.
-    pub bind: SocketAddr,
-    /// How its socket listens.
+    /// Where it listens, at least one.
+    pub binds: Vec<Address>,
+    /// How its sockets listen.
     pub listen: ListenOptions,
     /// The group of brokers for everybody whom no route takes elsewhere.
     pub upstream: Arc<str>,
@@ -274,10 +275,14 @@ fn read_listeners(root: &Section<'_, '_>, known: Known<'_>) -> Option<Vec<Listen
             if let Some(other) = names.insert(Arc::clone(&listener.name), index) {
                 section.wrong("name", format!("is taken by listener[{other}]; expected a name of its own"));
             }
-            let is_fixed = listener.bind.port() != 0;
-            if let Some(other) = is_fixed.then(|| binds.insert(listener.bind, index)).flatten() {
-                section
-                    .wrong("bind", format!("is taken by listener[{other}]; expected an address of its own"));
+            for address in listener.binds.iter().filter(|address| address.is_fixed()) {
+                let taken = binds.insert(address.clone(), index).filter(|other| *other != index);
+                let Some(other) = taken else { continue };
+                let problem = format!("is taken by listener[{other}]; expected an address of its own");
+                match &listener.binds[..] {
+                    [_] => section.wrong("bind", problem),
+                    _ => section.mistake("bind", format!("\"{address}\" {problem}")),
+                }
             }
         }
         section.finish();
@@ -295,7 +300,7 @@ fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<List
     let kinds =
         [("tcp", (false, false)), ("tls", (true, false)), ("ws", (false, true)), ("wss", (true, true))];
     let kind = section.choice("type", "\"tcp\"", &kinds);
-    let bind: Option<Bind> = section.required("bind", "IP:PORT, e.g. \"0.0.0.0:1883\"");
+    let binds = sockets::read_addresses(section);
     let listen = sockets::read(section);
     let user_timeout = section.duration_or_off("tcp_user_timeout", "\"off\"", MILLISECOND);
     let zone: Option<Name> = section.parsed("zone", "\"default\"");
@@ -332,7 +337,7 @@ fn read_listener(section: &mut Section<'_, '_>, known: Known<'_>) -> Option<List
     let peer_cert_as = tls::read_identity(section, tls.as_ref(), section.has("proxy_protocol"));
     Some(ListenerConfig {
         name: name?.0,
-        bind: bind?.0,
+        binds: binds?,
         listen: listen?,
         upstream: upstream?,
         door: DoorSettings {
@@ -506,6 +511,7 @@ impl FromStr for FilePath {
     }
 }
 
+/// An address of a network.
 pub(super) struct Bind(pub(super) SocketAddr);
 
 impl FromStr for Bind {

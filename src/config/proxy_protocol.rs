@@ -16,14 +16,19 @@ pub(super) fn read(section: &Section<'_, '_>) -> Option<ProxyProtocol> {
         "\"off\"",
         &[("off", ProxyMode::Off), ("optional", ProxyMode::Optional), ("required", ProxyMode::Required)],
     );
-    let trusted = section.list_or::<Network>("trusted", ("[]", Vec::new()), NETWORKS);
+    let trusted = section.list_or::<Trusted>("trusted", ("[]", Vec::new()), NETWORKS);
     let timeout = section.duration("proxy_protocol_timeout", "\"5s\"", Duration::from_millis(1));
     let mode = mode?;
     if mode != ProxyMode::Off && trusted.is_empty() && !section.has("trusted") {
         section.mistake("trusted", format!("is missing; expected {NETWORKS}"));
     }
-    let trusted = trusted.into_iter().map(|network| network.0).collect();
-    Some(ProxyProtocol { mode, trusted, timeout: timeout? })
+    let trusts_unix = trusted.iter().any(|one| matches!(one, Trusted::Unix));
+    let network = |one| match one {
+        Trusted::Network(network) => Some(network),
+        Trusted::Unix => None,
+    };
+    let trusted = trusted.into_iter().filter_map(network).collect();
+    Some(ProxyProtocol { mode, trusted, trusts_unix, timeout: timeout? })
 }
 
 /// What a group of brokers may be told.
@@ -32,15 +37,23 @@ pub(super) const VERSIONS: [(&str, Option<Version>); 3] =
 
 const NETWORKS: &str = "the addresses and networks of your load balancers, e.g. [\"10.0.0.0/8\"]";
 
-struct Network(IpNet);
+/// Somebody who is trusted.
+enum Trusted {
+    Network(IpNet),
+    /// Whoever comes by a Unix socket.
+    Unix,
+}
 
-impl FromStr for Network {
+impl FromStr for Trusted {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Network, &'static str> {
+    fn from_str(text: &str) -> Result<Trusted, &'static str> {
+        if text == "unix" {
+            return Ok(Trusted::Unix);
+        }
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         network
-            .map(|network| Network(canonical(network)))
-            .ok_or("is not a network; expected e.g. \"10.0.0.0/8\" or \"192.0.2.7\"")
+            .map(|network| Trusted::Network(canonical(network)))
+            .ok_or("is not a network; expected e.g. \"10.0.0.0/8\" or \"192.0.2.7\", or \"unix\"")
     }
 }

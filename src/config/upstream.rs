@@ -125,7 +125,7 @@ pub(super) fn check_backups(
 }
 
 fn read_servers(section: &Section<'_, '_>) -> Vec<ServerSettings> {
-    const EXPECTED: &str = "at least one \"IP:PORT\" or \"NAME:PORT\"";
+    const EXPECTED: &str = "at least one \"IP:PORT\", \"NAME:PORT\" or \"unix:/PATH\"";
     let mut seen = HashMap::new();
     let mut servers = Vec::new();
     for (index, entry) in section.entries::<Server>("servers", EXPECTED).into_iter().enumerate() {
@@ -146,7 +146,7 @@ fn read_servers(section: &Section<'_, '_>) -> Vec<ServerSettings> {
 }
 
 fn read_server(table: Section<'_, '_>) -> Option<ServerSettings> {
-    let server: Option<Server> = table.required("address", "IP:PORT or NAME:PORT");
+    let server: Option<Server> = table.required("address", "IP:PORT, NAME:PORT or unix:/PATH");
     let weight = table.number("weight", "1", 1..257);
     let is_backup = table.switch("backup", "false");
     let is_drained = table.choice("state", "\"active\"", &[("active", false), ("drain", true)]);

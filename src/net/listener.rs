@@ -1,23 +1,39 @@
 //! Accepts connections, and keeps accepting when the system runs out of something.
 
+use super::address::Address;
+use super::peer::Peer;
+use super::stream::Stream;
+use super::unix::{FileOptions, SocketFile};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
-    local: SocketAddr,
+    socket: Queue,
+    local: Address,
+    /// The name of a Unix socket that is ours.
+    file: Option<SocketFile>,
+    /// Somebody else holds it, too, and decides how it listens and when it is closed.
+    is_shared: bool,
+}
+
+#[derive(Debug)]
+enum Queue {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 /// The instruction `BPF_RET | BPF_K`: keep so many bytes of the packet; none drops it.
 const BPF_RETURN: u16 = 0x06;
 
 /// How a socket listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenOptions {
     /// How many connections may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
     pub backlog: i32,
@@ -29,11 +45,20 @@ pub struct ListenOptions {
     pub mark: Option<u32>,
     /// It may have an address that is not this machine's (IP_TRANSPARENT), for packets that a firewall takes here.
     pub transparent: bool,
+    /// Whose the file of a Unix socket is.
+    pub file: FileOptions,
 }
 
 impl Default for ListenOptions {
     fn default() -> ListenOptions {
-        ListenOptions { backlog: 4096, ipv6_only: false, reuse_port: false, mark: None, transparent: false }
+        ListenOptions {
+            backlog: 4096,
+            ipv6_only: false,
+            reuse_port: false,
+            mark: None,
+            transparent: false,
+            file: FileOptions::default(),
+        }
     }
 }
 
@@ -56,13 +81,18 @@ fn allowed(outcome: io::Result<()>, option: &'static str, capability: &'static s
     })
 }
 
+/// A socket that was handed over cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("the socket that was handed over {0}")]
+struct Unusable(&'static str);
+
 impl Listener {
     /// Binds `addr` and listens. `[::]` listens on IPv4, too.
     ///
     /// # Errors
     /// The address is in use, is not this machine's, or its port is reserved.
     pub fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        Listener::open(addr, &ListenOptions::default())
+        Listener::open_tcp(addr, &ListenOptions::default())
     }
 
     /// Binds `addr` while `neighbour`, which this process is about to close, still holds an overlapping address.
@@ -74,13 +104,13 @@ impl Listener {
         neighbour: &Listener,
         options: &ListenOptions,
     ) -> io::Result<Listener> {
-        let was_shared = SockRef::from(&neighbour.socket).reuse_port()?;
-        SockRef::from(&neighbour.socket).set_reuse_port(true)?;
-        let listener = Listener::open(addr, &ListenOptions { reuse_port: true, ..*options });
-        SockRef::from(&neighbour.socket).set_reuse_port(was_shared)?;
+        let was_shared = neighbour.socket().reuse_port()?;
+        neighbour.socket().set_reuse_port(true)?;
+        let listener = Listener::open_tcp(addr, &ListenOptions { reuse_port: true, ..options.clone() });
+        neighbour.socket().set_reuse_port(was_shared)?;
         let listener = listener?;
         // Nobody else may join the port once the neighbour has gone, unless everybody may.
-        SockRef::from(&listener.socket).set_reuse_port(options.reuse_port)?;
+        listener.socket().set_reuse_port(options.reuse_port)?;
         Ok(listener)
     }
 
@@ -88,7 +118,7 @@ impl Listener {
     ///
     /// # Errors
     /// Likewise, and an option is not allowed.
-    pub fn open(addr: SocketAddr, options: &ListenOptions) -> io::Result<Listener> {
+    pub fn open_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<Listener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         // Connections of an earlier process that linger in TIME_WAIT must not keep the port.
         socket.set_reuse_address(true)?;
@@ -107,21 +137,74 @@ impl Listener {
         if let Some(mark) = options.mark {
             allowed(socket.set_mark(mark), "mark", "CAP_NET_ADMIN")?;
         }
-        socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
         socket.listen(options.backlog)?;
-        let socket = TcpListener::from_std(socket.into())?;
-        let local = socket.local_addr()?;
-        Ok(Listener { socket, local })
+        Listener::new(socket, None, false)
     }
 
-    /// The address that it listens on; the port is the real one where port 0 was asked for.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
+    /// Makes a Unix socket at `path` and listens. A file that a process which is gone has left there is replaced; the file
+    /// is removed with the listener.
+    ///
+    /// # Errors
+    /// Somebody listens there, what is there is no socket, or the folder or the rights are not to be had.
+    pub fn open_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let file = SocketFile::bind(&socket, path, &options.file)?;
+        socket.listen(options.backlog)?;
+        Listener::new(socket, Some(file), false)
+    }
+
+    /// Listens on a socket that listens already, and that others hold, too.
+    ///
+    /// # Errors
+    /// It does not listen, or has no connections to give.
+    pub fn take_over(socket: OwnedFd) -> io::Result<Listener> {
+        let socket = Socket::from(socket);
+        let unusable = |how| io::Error::new(io::ErrorKind::InvalidInput, Unusable(how));
+        if ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&socket.domain()?) {
+            return Err(unusable("is neither of IP nor of Unix"));
+        }
+        if socket.r#type()? != Type::STREAM {
+            return Err(unusable("has no connections; expected ListenStream="));
+        }
+        if !socket.is_listener()? {
+            return Err(unusable("is a connection already; expected Accept=no"));
+        }
+        Listener::new(socket, None, true)
+    }
+
+    fn new(socket: Socket, file: Option<SocketFile>, is_shared: bool) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        let (local, socket) = if let Some(addr) = local.as_socket() {
+            (Address::Tcp(addr), Queue::Tcp(TcpListener::from_std(socket.into())?))
+        } else {
+            // One that was handed over may have a name outside of the file system, or none.
+            let path = local.as_pathname().unwrap_or(Path::new("@"));
+            (Address::Unix(path.into()), Queue::Unix(UnixListener::from_std(socket.into())?))
+        };
+        Ok(Listener { socket, local, file, is_shared })
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        match &self.socket {
+            Queue::Tcp(socket) => SockRef::from(socket),
+            Queue::Unix(socket) => SockRef::from(socket),
+        }
+    }
+
+    /// Where it listens; the port is the real one where port 0 was asked for.
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// The address of a network that it listens on, where it does.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local.tcp()
     }
 
     /// The next connection. Never fails: it waits until the system can accept again.
-    pub async fn accept(&self) -> (TcpStream, SocketAddr) {
+    pub async fn accept(&self) -> (Stream, Peer) {
         let mut trouble = Backoff::default();
         loop {
             match self.socket.accept().await {
@@ -144,21 +227,48 @@ impl Listener {
 
     /// Lets nobody else into the queue, so that it can be emptied before the socket is closed: closing resets whoever
     /// is in it. A client that knocks meanwhile gets no answer, and tries again a second later, when another socket
-    /// may listen there.
+    /// may listen there; one that knocks at a Unix socket finds none. A socket that others hold, too, is left to them, with
+    /// those who are in its queue.
     pub fn stop_queueing(&self) {
+        if self.is_shared {
+            return;
+        }
+        if let Some(file) = &self.file {
+            return file.remove();
+        }
         let drop_all = SockFilter::new(BPF_RETURN, 0, 0, 0);
         // A kernel without socket filters resets those who come in the last moment; nothing else is lost.
-        if let Err(error) = SockRef::from(&self.socket).attach_filter(&[drop_all]) {
+        if let Err(error) = self.socket().attach_filter(&[drop_all]) {
             tracing::debug!(listen = %self.local, %error, "cannot hold new connections back");
         }
     }
 
-    /// A connection that is waiting already, if there is one. Asks the system and not the runtime, which may not have
-    /// heard of it yet.
-    pub fn try_accept(&self) -> Option<(TcpStream, SocketAddr)> {
-        let (socket, peer) = SockRef::from(&self.socket).accept().ok()?;
+    /// A connection that is waiting when no others are let in any more, if there is one. Asks the system and not the
+    /// runtime, which may not have heard of it yet.
+    pub fn take_last(&self) -> Option<(Stream, Peer)> {
+        if self.is_shared {
+            return None;
+        }
+        let (socket, peer) = self.socket().accept().ok()?;
         socket.set_nonblocking(true).ok()?;
-        Some((TcpStream::from_std(socket.into()).ok()?, peer.as_socket()?))
+        match &self.socket {
+            Queue::Tcp(_) => {
+                Some((TcpStream::from_std(socket.into()).ok()?.into(), peer.as_socket()?.into()))
+            }
+            Queue::Unix(_) => Some((UnixStream::from_std(socket.into()).ok()?.into(), Peer::Unix)),
+        }
+    }
+}
+
+impl Queue {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Queue::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                Ok((stream.into(), peer.into()))
+            }
+            Queue::Unix(socket) => Ok((socket.accept().await?.0.into(), Peer::Unix)),
+        }
     }
 }
 
@@ -205,10 +315,14 @@ mod tests {
         ([127, 0, 0, 1], port).into()
     }
 
+    fn port_of(listener: &Listener) -> u16 {
+        listener.local_addr().expect("an address").port()
+    }
+
     #[tokio::test]
     async fn a_port_that_listens_is_taken_and_only_a_known_neighbour_may_join() {
         let everywhere = Listener::bind(([0, 0, 0, 0], 0).into()).expect("a free port");
-        let port = everywhere.local_addr().port();
+        let port = port_of(&everywhere);
         let error = Listener::bind(loopback(port)).expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 
@@ -216,15 +330,16 @@ mod tests {
             .expect("allowed by its neighbour");
         drop(everywhere);
         assert_eq!(Listener::bind(loopback(port)).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(beside.local_addr(), loopback(port));
+        assert_eq!(beside.local_addr(), Some(loopback(port)));
     }
+
     #[tokio::test]
     async fn an_ipv6_socket_takes_ipv4_unless_it_is_told_not_to() {
         for (ipv6_only, is_taken) in [(false, true), (true, false)] {
             let options = ListenOptions { ipv6_only, ..ListenOptions::default() };
             let listener =
-                Listener::open("[::]:0".parse().expect("an address"), &options).expect("a free port");
-            let connected = TcpStream::connect(loopback(listener.local_addr().port())).await;
+                Listener::open_tcp("[::]:0".parse().expect("an address"), &options).expect("a free port");
+            let connected = TcpStream::connect(loopback(port_of(&listener))).await;
             assert_eq!(connected.is_ok(), is_taken);
         }
     }
@@ -232,9 +347,9 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_is_shared_can_be_bound_twice() {
         let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
-        let one = Listener::open(loopback(0), &options).expect("a free port");
-        let port = one.local_addr().port();
-        assert!(Listener::open(loopback(port), &options).is_ok());
+        let one = Listener::open_tcp(loopback(0), &options).expect("a free port");
+        let port = port_of(&one);
+        assert!(Listener::open_tcp(loopback(port), &options).is_ok());
         assert!(Listener::bind(loopback(port)).is_err());
     }
 }

@@ -1,9 +1,9 @@
 //! What is set on every connection's socket.
 
+use super::stream::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// Socket options of a TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,11 +16,13 @@ pub struct TcpOptions {
 }
 
 impl TcpOptions {
-    /// Sets the options, and TCP_NODELAY: MQTT packets are small, and nobody waits for the next one.
+    /// Sets the options, and TCP_NODELAY: MQTT packets are small, and nobody waits for the next one. A connection by a
+    /// Unix socket has none of them. For a connection that nothing is wrapped around yet.
     ///
     /// # Errors
     /// The peer has gone already, as a rule.
-    pub fn apply(&self, socket: &TcpStream) -> io::Result<()> {
+    pub fn apply(&self, stream: &Stream) -> io::Result<()> {
+        let Stream::Tcp(socket) = stream else { return Ok(()) };
         socket.set_nodelay(true)?;
         if let Some(idle) = self.keepalive {
             let interval = (idle / 3).max(Duration::from_secs(1));

@@ -5,13 +5,14 @@
 //! wrapping holds a `Stream` itself: WebSocket over TLS over TCP is three of them.
 
 use super::websocket::WebSocket;
+use rustix::net::RecvFlags;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
 /// A stream of bytes to a peer.
@@ -19,6 +20,8 @@ use tokio_rustls::{client, server};
 pub enum Stream {
     /// The socket itself.
     Tcp(TcpStream),
+    /// The socket itself, where both ends are on this machine.
+    Unix(UnixStream),
     /// A client's end of TLS.
     TlsToClient(Box<server::TlsStream<Stream>>),
     /// A broker's end of TLS.
@@ -32,6 +35,7 @@ impl Stream {
     pub fn socket(&self) -> SockRef<'_> {
         match self {
             Stream::Tcp(socket) => SockRef::from(socket),
+            Stream::Unix(socket) => SockRef::from(socket),
             Stream::TlsToClient(tls) => tls.get_ref().0.socket(),
             Stream::TlsToBroker(tls) => tls.get_ref().0.socket(),
             Stream::WebSocket(ws) => ws.get_ref().socket(),
@@ -44,11 +48,18 @@ impl Stream {
     /// # Errors
     /// The connection broke.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Stream::Tcp(socket) = self else { return Err(io::ErrorKind::Unsupported.into()) };
-        socket.peek(buffer).await
+        match self {
+            Stream::Tcp(socket) => socket.peek(buffer).await,
+            Stream::Unix(socket) => {
+                let mut peek = || rustix::net::recv(socket, &mut *buffer, RecvFlags::PEEK);
+                let peeked = socket.async_io(Interest::READABLE, || Ok(peek()?)).await?;
+                Ok(peeked.0)
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
-    /// Has the connection reset, and not closed, when it is dropped.
+    /// Has the connection reset, and not closed, when it is dropped. A Unix socket knows no reset and is closed.
     ///
     /// # Errors
     /// The peer has reset it already.
@@ -63,6 +74,12 @@ impl From<TcpStream> for Stream {
     }
 }
 
+impl From<UnixStream> for Stream {
+    fn from(socket: UnixStream) -> Stream {
+        Stream::Unix(socket)
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -71,6 +88,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Stream::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
             Stream::TlsToClient(tls) => end_of(Pin::new(tls).poll_read(cx, buffer)),
             Stream::TlsToBroker(tls) => end_of(Pin::new(tls).poll_read(cx, buffer)),
             Stream::WebSocket(ws) => Pin::new(ws).poll_read(cx, buffer),
@@ -91,6 +109,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Stream::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::TlsToClient(tls) => Pin::new(tls).poll_write(cx, bytes),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_write(cx, bytes),
             Stream::WebSocket(ws) => Pin::new(ws).poll_write(cx, bytes),
@@ -100,6 +119,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Stream::Unix(socket) => Pin::new(socket).poll_flush(cx),
             Stream::TlsToClient(tls) => Pin::new(tls).poll_flush(cx),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_flush(cx),
             Stream::WebSocket(ws) => Pin::new(ws).poll_flush(cx),
@@ -109,6 +129,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Stream::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Stream::TlsToClient(tls) => Pin::new(tls).poll_shutdown(cx),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_shutdown(cx),
             Stream::WebSocket(ws) => Pin::new(ws).poll_shutdown(cx),
@@ -122,6 +143,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Stream::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
             Stream::TlsToClient(tls) => Pin::new(tls).poll_write_vectored(cx, pieces),
             Stream::TlsToBroker(tls) => Pin::new(tls).poll_write_vectored(cx, pieces),
             Stream::WebSocket(ws) => Pin::new(ws).poll_write_vectored(cx, pieces),
@@ -131,6 +153,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Stream::Tcp(socket) => socket.is_write_vectored(),
+            Stream::Unix(socket) => socket.is_write_vectored(),
             Stream::TlsToClient(tls) => tls.is_write_vectored(),
             Stream::TlsToBroker(tls) => tls.is_write_vectored(),
             Stream::WebSocket(ws) => ws.is_write_vectored(),

@@ -4,12 +4,13 @@ use super::connection::Connection;
 use super::gate::NoConnect;
 use super::witness::Untold;
 use crate::metrics::Outcome;
+use crate::net::peer::Peer;
 use crate::net::proxy_header::{self, NoHeader};
 use crate::net::stream::Stream;
+use crate::net::upstream::Introduction;
 use crate::refused::Reason;
-use crate::wire::proxy_protocol::{Announcement, Origin, Tlvs};
+use crate::wire::proxy_protocol::{Origin, Tlvs};
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// What a listener makes of PROXY headers.
@@ -19,6 +20,8 @@ pub struct ProxyProtocol {
     pub mode: ProxyMode,
     /// Who may say for whom it speaks.
     pub trusted: Vec<IpNet>,
+    /// Whoever may open the Unix sockets of the listener may, too.
+    pub trusts_unix: bool,
     /// How long a header may take.
     pub timeout: Duration,
 }
@@ -35,8 +38,11 @@ pub enum ProxyMode {
 }
 
 impl ProxyProtocol {
-    pub(super) fn trusts(&self, addr: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(&addr))
+    pub(super) fn trusts(&self, peer: Peer) -> bool {
+        match peer.ip() {
+            Some(addr) => self.trusted.iter().any(|network| network.contains(&addr)),
+            None => self.trusts_unix,
+        }
     }
 }
 
@@ -72,7 +78,7 @@ impl Connection<'_> {
     /// load balancer would be a ban of everybody.
     pub(super) async fn meet(&mut self, client: Stream) -> Option<Stream> {
         let rules = &self.settings.proxy_protocol;
-        match (rules.mode, rules.trusts(self.peer.ip())) {
+        match (rules.mode, rules.trusts(self.peer)) {
             (ProxyMode::Off, _) => self.knock(client),
             (ProxyMode::Required, false) => {
                 let client = self.knock(client)?;
@@ -119,7 +125,7 @@ impl Connection<'_> {
             Ok(announced) => {
                 if let Origin::Client { source, .. } = announced.origin {
                     self.via = Some(self.peer);
-                    self.peer = SocketAddr::new(source.ip().to_canonical(), source.port());
+                    self.peer = Peer::from(source).canonical();
                 }
                 self.announced = Some(Box::new(announced));
                 Some(client)
@@ -154,7 +160,7 @@ impl Connection<'_> {
     /// True where a load balancer has not said whom it speaks for, or says that it is itself: HAProxy's checks come with
     /// the address that HAProxy calls from.
     pub(super) fn is_unnamed(&self) -> bool {
-        let is_itself = self.via.is_some_and(|via| via.ip() == self.peer.ip());
+        let is_itself = self.via.is_some_and(|via| via.ip().is_some() && via.ip() == self.peer.ip());
         self.announced.is_some() && (self.via.is_none() || is_itself) || self.is_http_proxy()
     }
 
@@ -164,12 +170,15 @@ impl Connection<'_> {
     }
 
     /// What a broker is told of the client, where it is told anything.
-    pub(super) fn announcement(&self, client: &Stream) -> Announcement<'_> {
+    pub(super) fn introduction(&self, client: &Stream) -> Introduction<'_> {
         let announced = self.announced.as_ref().and_then(|announced| match announced.origin {
             Origin::Client { destination, .. } => Some(destination),
             Origin::Local | Origin::Unknown => None,
         });
-        let destination = announced.or_else(|| proxy_header::local_addr(client)).unwrap_or(self.peer);
-        Announcement { source: self.peer, destination, tlvs: self.tlvs() }
+        let ends = self
+            .peer
+            .addr()
+            .map(|source| (source, announced.or_else(|| proxy_header::local_addr(client)).unwrap_or(source)));
+        Introduction { ends, tlvs: self.tlvs() }
     }
 }

@@ -7,9 +7,10 @@ use super::secure;
 use super::websocket;
 use super::witness::{Manners, Watched};
 use super::{Door, DoorSettings, OnBannedPeer, Proxy, Traits};
-use crate::admission::{Client, Verdict};
+use crate::admission::{Ban, Client, Verdict};
 use crate::metrics::Outcome;
 use crate::net::linger;
+use crate::net::peer::Peer;
 use crate::net::proxy_header::Announced;
 use crate::net::relay::{Cause, relay};
 use crate::net::stream::Stream;
@@ -24,23 +25,20 @@ use crate::wire::mqtt::session::Session;
 use crate::wire::proxy_protocol::{Tls, Tlvs};
 use compact_str::CompactString;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 /// Serves one connection from accept to end.
-pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(proxy: &Proxy, door: &Door, client: Stream, peer: Peer) {
     let _connected = door.metrics().connection();
     let settings = door.settings();
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let mut connection = Connection {
         proxy,
         door,
-        peer,
+        peer: peer.canonical(),
         via: None,
         announced: None,
         heard: None,
@@ -52,7 +50,7 @@ pub(super) async fn serve(proxy: &Proxy, door: &Door, socket: TcpStream, peer: S
     };
     let inside = tokio::select! {
         biased;
-        inside = connection.enter(socket) => inside,
+        inside = connection.enter(client) => inside,
         // Whoever is inside hears this in the relay.
         () = proxy.stop.raised() => None,
     };
@@ -66,9 +64,9 @@ pub(super) struct Connection<'a> {
     pub(super) proxy: &'a Proxy,
     pub(super) door: &'a Door,
     /// In canonical form. Behind a load balancer, the client's own address once that is known.
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     /// The load balancer that speaks for the client.
-    pub(super) via: Option<SocketAddr>,
+    pub(super) via: Option<Peer>,
     /// What the load balancer says.
     pub(super) announced: Option<Box<Announced>>,
     /// What it said first, until its handshake is over.
@@ -114,12 +112,12 @@ struct Inside {
 
 impl Connection<'_> {
     /// Lets the client in, or turns it away.
-    async fn enter(&mut self, socket: TcpStream) -> Option<Inside> {
-        if self.settings.tcp.apply(&socket).is_err() {
+    async fn enter(&mut self, client: Stream) -> Option<Inside> {
+        if self.settings.tcp.apply(&client).is_err() {
             self.log_no_connect(&NoConnect::Probe, Outcome::Probe);
             return None;
         }
-        let client = self.meet(socket.into()).await?;
+        let client = self.meet(client).await?;
         let client = self.ration(client)?;
         let client = self.secure(client).await?;
         let client = self.upgrade(client).await?;
@@ -151,7 +149,7 @@ impl Connection<'_> {
         let Some(group) = self.proxy.routes.load().choose(&self.traits(&said)).cloned() else {
             return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
         };
-        let mut dialling = group.dial(&said.client_id).announce(self.announcement(&client));
+        let mut dialling = group.dial(&said.client_id).introduce(self.introduction(&client));
         let mut has_arrived = false;
         loop {
             let dialled = dialling.next(|attempt| self.tell_attempt(attempt)).await;
@@ -198,7 +196,7 @@ impl Connection<'_> {
         if self.settings.on_banned_peer == OnBannedPeer::Connack && policy.hammering.is_none() {
             return Some(client);
         }
-        let Some(ban) = self.proxy.bouncer.check_peer(self.peer.ip()) else { return Some(client) };
+        let Some(ban) = self.ban_of_address() else { return Some(client) };
         match self.settings.on_banned_peer {
             OnBannedPeer::Connack if !self.is_hushed(&ban) => return Some(client),
             OnBannedPeer::Connack | OnBannedPeer::Close => {}
@@ -209,6 +207,11 @@ impl Connection<'_> {
         self.log_refused(&refusal, None);
         self.note_refused(&refusal, None);
         None
+    }
+
+    /// The ban of its address, where it has one.
+    pub(super) fn ban_of_address(&self) -> Option<Ban> {
+        self.proxy.bouncer.check_peer(self.peer.ip()?)
     }
 
     async fn read_connect(&self, mut client: Stream) -> Option<(Stream, Arrival)> {

@@ -6,9 +6,11 @@ use crate::admission::detection::ZonePolicy;
 use crate::metrics::ListenerMetrics;
 use crate::net::listener::Listener;
 use crate::net::options::TcpOptions;
+use crate::net::peer::Peer;
 use crate::net::relay::Limits;
 use crate::net::slots::{Slot, Slots};
 use crate::net::stop::Stop;
+use crate::net::stream::Stream;
 use crate::net::tls::{CertField, TlsServer, TlsSettings};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
@@ -23,7 +25,7 @@ pub struct Door {
     tls: ArcSwapOption<TlsServer>,
     throttle: ArcSwap<Throttle>,
     slots: Slots,
-    /// As many as there are connections; the slots have one more, which waits for the next.
+    /// As many as there are connections; the slots may have more, for those that are about to be accepted.
     live: Slots,
     metrics: Arc<ListenerMetrics>,
 }
@@ -158,11 +160,15 @@ impl Door {
     /// Accepts until `close` is raised. Whoever waited in the queue by then is still served, unless another door
     /// listens on the same socket.
     pub async fn keep(self: Arc<Self>, proxy: Arc<Proxy>, listener: Arc<Listener>, close: Stop) {
+        let mut next = None;
         let accept = async {
             loop {
+                // A place that was kept for nobody would be missing at another address of the listener.
+                next = Some(listener.accept().await);
                 let slot = self.slot().await;
-                let (socket, peer) = listener.accept().await;
-                self.admit(&proxy, socket, peer, slot);
+                if let Some((client, peer)) = next.take() {
+                    self.admit(&proxy, client, peer, slot);
+                }
             }
         };
         tokio::select! {
@@ -170,10 +176,14 @@ impl Door {
             () = close.raised() => {}
             () = accept => {}
         }
+        if let Some((client, peer)) = next {
+            let slot = self.slots.take().await;
+            self.admit(&proxy, client, peer, slot);
+        }
         if let Some(last) = Arc::into_inner(listener) {
             last.stop_queueing();
-            while let Some((slot, (socket, peer))) = self.slots.try_take().zip(last.try_accept()) {
-                self.admit(&proxy, socket, peer, slot);
+            while let Some((slot, (client, peer))) = self.slots.try_take().zip(last.take_last()) {
+                self.admit(&proxy, client, peer, slot);
             }
         }
     }
@@ -187,17 +197,11 @@ impl Door {
         self.slots.take().await
     }
 
-    fn admit(
-        self: &Arc<Self>,
-        proxy: &Arc<Proxy>,
-        socket: tokio::net::TcpStream,
-        peer: std::net::SocketAddr,
-        slot: Slot,
-    ) {
+    fn admit(self: &Arc<Self>, proxy: &Arc<Proxy>, client: Stream, peer: Peer, slot: Slot) {
         let (door, shared) = (Arc::clone(self), Arc::clone(proxy));
         let live = self.live.try_take();
         proxy.connections.spawn(async move {
-            connection::serve(&shared, &door, socket, peer).await;
+            connection::serve(&shared, &door, client, peer).await;
             drop((slot, live));
         });
     }

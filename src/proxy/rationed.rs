@@ -6,6 +6,7 @@ use super::refusal::Refusal;
 use crate::admission::Client;
 use crate::net::stream::Stream;
 use ipnet::IpNet;
+use std::net::IpAddr;
 use tokio::time::Instant;
 
 impl Connection<'_> {
@@ -16,7 +17,8 @@ impl Connection<'_> {
         if self.is_unnamed() {
             return Some(client);
         }
-        let peer = self.peer.ip();
+        // Whoever comes by a Unix socket shares no address with anybody.
+        let Some(peer) = self.peer.ip() else { return Some(client) };
         for throttle in [self.door.throttle(), self.proxy.limits.throttle()] {
             let (seat, fits) = throttle.enter(peer);
             self.seats.extend(seat);
@@ -100,9 +102,12 @@ impl Connection<'_> {
 
     /// What a client is known by: with the password that the broker has accepted, or by where it comes from, where it has
     /// none. Whoever has only heard of a client identifier is not taken for its owner.
-    fn identity<'n>(&self, name: &'n Name) -> (&'n str, Option<&'n str>, Result<u64, IpNet>) {
-        let prefix = if self.peer.is_ipv4() { 24 } else { 64 };
-        let home = || IpNet::new(self.peer.ip(), prefix).unwrap_or_else(|_| self.peer.ip().into()).trunc();
+    fn identity<'n>(&self, name: &'n Name) -> (&'n str, Option<&'n str>, Result<u64, Option<IpNet>>) {
+        let network = |ip: IpAddr| {
+            let prefix = if ip.is_ipv4() { 24 } else { 64 };
+            IpNet::new(ip, prefix).unwrap_or_else(|_| ip.into()).trunc()
+        };
+        let home = || self.peer.ip().map(network);
         (&name.client_id, name.username.as_deref(), name.credentials.ok_or_else(home))
     }
 }

@@ -3,6 +3,7 @@
 use super::connection::{Connection, Name};
 use super::refusal::Refusal;
 use crate::admission::Client;
+use crate::net::peer::Peer;
 use crate::refused::{Attempt, Codes, Reason};
 use crate::wire::mqtt::Version;
 
@@ -53,7 +54,7 @@ impl Connection<'_> {
             has_password: name.map(|name| name.credentials.is_some()),
             is_tls: self.is_tls(),
             server_name: self.server_name(),
-            via: self.via.map(|via| via.ip()),
+            via: self.via.and_then(Peer::ip),
             listener: self.door.name(),
             zone: &self.settings.policy.zone,
             reason,

@@ -67,26 +67,26 @@ impl Connection<'_> {
     /// has. Says whether there is one. What stands before it, anybody may have written.
     fn follow(&mut self, forwarded: &str) -> bool {
         let rules = &self.settings.proxy_protocol;
-        let mut client = self.peer.ip();
+        let mut client = self.peer;
         for earlier in forwarded.rsplit(',') {
             if !rules.trusts(client) {
                 break;
             }
             let Some(addr) = address(earlier.trim()) else { break };
-            client = addr;
+            client = SocketAddr::new(addr, 0).into();
         }
-        if client == self.peer.ip() {
+        if client.ip() == self.peer.ip() {
             return false;
         }
         self.via = self.via.or(Some(self.peer));
-        self.peer = SocketAddr::new(client, 0);
+        self.peer = client;
         true
     }
 
     /// True while a trusted proxy may still say, in HTTP, whom it speaks for.
     pub(super) fn is_http_proxy(&self) -> bool {
         let follows = self.settings.websocket.as_deref().is_some_and(|settings| settings.forwarded_for);
-        follows && self.settings.proxy_protocol.trusts(self.peer.ip())
+        follows && self.settings.proxy_protocol.trusts(self.peer)
     }
 }
 

@@ -75,7 +75,7 @@ impl Connection<'_> {
 
     pub(super) fn tell_untold(&self, untold: Untold) {
         let end = match untold {
-            _ if self.proxy.bouncer.check_peer(self.peer.ip()).is_some() => End::Refused(Refused::Banned),
+            _ if self.ban_of_address().is_some() => End::Refused(Refused::Banned),
             Untold::Probe => End::NoConnect(NoConnect::Probe),
             Untold::Malformed => End::NoConnect(NoConnect::Malformed),
         };
@@ -94,7 +94,7 @@ impl Connection<'_> {
         }
         let nobody = Client::new(self.peer.ip(), "", None);
         // What a banned address sends is one more attempt that its ban refuses, whatever it is.
-        if let Some(ban) = self.proxy.bouncer.check_peer(self.peer.ip()) {
+        if let Some(ban) = self.ban_of_address() {
             let manners = self.manners(&ban, nobody);
             self.tell(nobody, None, None, End::Refused(Refused::Banned));
             return manners;

@@ -8,7 +8,7 @@ mod row;
 mod table;
 
 pub use reason::{Codes, Reason};
-pub use row::{Attempt, Origin, Row, RowId, TlsSeen, cut};
+pub use row::{Attempt, Origin, Place, Row, RowId, TlsSeen, cut};
 pub use table::Table;
 
 use crate::admission::{Client, Timestamp};

@@ -96,10 +96,10 @@ impl TlsSeen {
 /// Whom a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// One client, at this address.
-    One(IpAddr),
+    /// One client, at this address; at none where it came by a Unix socket.
+    One(Option<IpAddr>),
     /// All from this place who found no row of their own any more.
-    Others(IpNet),
+    Others(Place),
 }
 
 /// The most bytes that are kept of a name.
@@ -152,20 +152,24 @@ impl Origin {
     /// The address or network as text.
     pub fn text(self) -> String {
         match self {
-            Origin::One(addr) => addr.to_string(),
-            Origin::Others(IpNet::V4(net)) => net.addr().to_string(),
-            Origin::Others(net) => net.to_string(),
+            Origin::One(Some(addr)) => addr.to_string(),
+            Origin::Others(Some(IpNet::V4(net))) => net.addr().to_string(),
+            Origin::Others(Some(net)) => net.to_string(),
+            Origin::One(None) | Origin::Others(None) => "unix".to_owned(),
         }
     }
 }
 
+/// A network whose addresses are one origin's, or none: the Unix sockets of this machine.
+pub type Place = Option<IpNet>;
+
 /// Whose addresses are one origin's: an IPv4 address, an IPv6 /64.
-pub(super) fn place_of(addr: IpAddr) -> IpNet {
-    match addr {
+pub(super) fn place_of(addr: Option<IpAddr>) -> Place {
+    addr.map(|addr| match addr {
         IpAddr::V4(addr) => Ipv4Net::from(addr).into(),
         // No prefix is longer than 128.
         IpAddr::V6(addr) => Ipv6Net::new(addr, 64).unwrap_or_default().trunc().into(),
-    }
+    })
 }
 
 fn cut_name(who: &Who) -> CompactString {

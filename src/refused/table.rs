@@ -10,10 +10,9 @@
 //! - Those that came again have three quarters of the table, so that they cannot keep everybody new out, either.
 
 use super::RefusedSettings;
-use super::row::{Attempt, Origin, Row, RowId, place_of};
+use super::row::{Attempt, Origin, Place, Row, RowId, place_of};
 use crate::admission::{Client, Timestamp};
 use foldhash::quality::RandomState;
-use ipnet::IpNet;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -32,7 +31,7 @@ pub struct Table {
     /// By keyed hashes of what leaves together, once the broker lets one of it in.
     kin: BTreeSet<(u64, RowId)>,
     /// How many rows a place has, that of the others included.
-    places: HashMap<IpNet, usize, RandomState>,
+    places: HashMap<Place, usize, RandomState>,
     /// Those that came once, and those that came again: by the order in which they came last.
     queues: [BTreeSet<(u64, RowId)>; 2],
     last_id: RowId,
@@ -232,7 +231,7 @@ impl Table {
     /// of it.
     fn kin_of(&self, client: &Client<'_>) -> [Option<u64>; 2] {
         let Some(client_id) = client.client_id() else { return [Some(self.key_of(client)), None] };
-        let at_home: (IpAddr, &str) = (client.peer(), client_id);
+        let at_home: (Option<IpAddr>, &str) = (client.peer(), client_id);
         [Some(self.hasher.hash_one(at_home)), Some(self.hasher.hash_one((client_id, client.username())))]
     }
 }
@@ -241,7 +240,7 @@ impl Table {
 impl Table {
     /// Everything that is kept twice says the same.
     pub(super) fn check(&self) {
-        let mut places: HashMap<IpNet, usize> = HashMap::new();
+        let mut places: HashMap<Place, usize> = HashMap::new();
         for (id, kept) in &self.rows {
             assert_eq!(self.keys.get(&kept.key), Some(id));
             assert!(kept.kin.iter().flatten().all(|kin| self.kin.contains(&(*kin, *id))));

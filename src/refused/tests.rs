@@ -222,7 +222,7 @@ proptest! {
                     let client = Client::new(addr, &client_id, username);
                     table.admitted(&client);
                     let is_it = |row: &Row| {
-                        row.origin == Origin::One(addr)
+                        row.origin == Origin::One(Some(addr))
                             && row.client_id.as_deref() == client.client_id()
                             && (client.client_id().is_some() || row.username.as_deref() == username)
                     };
@@ -248,7 +248,7 @@ proptest! {
         for row in rows(&table) {
             if let Origin::One(addr) = row.origin {
                 let own = came.iter().filter(|(from, id, user, at)| {
-                    *from == addr && row.client_id.as_deref().unwrap_or_default() == id
+                    Some(*from) == addr && row.client_id.as_deref().unwrap_or_default() == id
                         && row.username.as_deref() == *user && *at >= row.first
                 });
                 prop_assert_eq!(row.count, own.count() as u64);

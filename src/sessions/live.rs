@@ -2,6 +2,7 @@
 
 use crate::admission::{Client, Timestamp, TlsIdentity};
 use crate::net::kick::Kick;
+use crate::net::peer::Peer;
 use crate::net::tls::{CertFacts, TlsFacts};
 use crate::wire::mqtt::Version;
 use compact_str::CompactString;
@@ -17,7 +18,7 @@ pub struct Guest<'a> {
     /// The user name.
     pub username: Option<&'a str>,
     /// Where it comes from, in canonical form.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// The listener that it came through.
     pub listener: Arc<str>,
     /// The listener's zone.
@@ -31,7 +32,7 @@ pub struct Guest<'a> {
     /// The Keep Alive of its CONNECT, in seconds.
     pub keep_alive: u16,
     /// The load balancer that speaks for it, where one does.
-    pub via: Option<SocketAddr>,
+    pub via: Option<Peer>,
     /// It speaks TLS, with us or with the load balancer.
     pub is_tls: bool,
     /// What its TLS handshake told, where it speaks TLS with us.
@@ -58,10 +59,11 @@ pub struct Live {
     from_client: AtomicU64,
     to_client: AtomicU64,
     kick: Kick,
-    peer: IpAddr,
+    /// None where it came by a Unix socket.
+    peer: Option<IpAddr>,
     port: u16,
     /// Most have none.
-    via: Option<Box<SocketAddr>>,
+    via: Option<Box<Peer>>,
     keep_alive: AtomicU16,
     version: Version,
     clean_start: bool,
@@ -91,7 +93,7 @@ impl Live {
             to_client: AtomicU64::new(0),
             kick: Kick::default(),
             peer: guest.peer.ip(),
-            port: guest.peer.port(),
+            port: guest.peer.addr().map_or(0, |addr| addr.port()),
             via: guest.via.map(Box::new),
             keep_alive: AtomicU16::new(guest.keep_alive),
             version: guest.version,
@@ -129,12 +131,12 @@ impl Live {
     }
 
     /// Where the client comes from.
-    pub fn peer(&self) -> SocketAddr {
-        SocketAddr::new(self.peer, self.port)
+    pub fn peer(&self) -> Peer {
+        self.peer.map_or(Peer::Unix, |ip| Peer::At(SocketAddr::new(ip, self.port)))
     }
 
     /// The load balancer that speaks for the client, where one does.
-    pub fn via(&self) -> Option<SocketAddr> {
+    pub fn via(&self) -> Option<Peer> {
         self.via.as_deref().copied()
     }
 

@@ -116,7 +116,7 @@ impl Sessions {
     /// The sessions from this address.
     pub fn of_peer(&self, peer: IpAddr) -> impl Iterator<Item = Arc<Live>> {
         let peer = peer.to_canonical();
-        self.named(Name::Peer(peer)).filter(move |live| live.peer().ip() == peer)
+        self.named(Name::Peer(peer)).filter(move |live| live.peer().ip() == Some(peer))
     }
 
     fn named(&self, name: Name<'_>) -> impl Iterator<Item = Arc<Live>> {
@@ -169,7 +169,7 @@ impl Drop for Entered {
 
 fn names_of(live: &Live) -> impl Iterator<Item = Name<'_>> {
     let client_id = Some(live.client_id()).filter(|id| !id.is_empty()).map(Name::ClientId);
-    let names = [client_id, live.username().map(Name::Username), Some(Name::Peer(live.peer().ip()))];
+    let names = [client_id, live.username().map(Name::Username), live.peer().ip().map(Name::Peer)];
     names.into_iter().flatten()
 }
 

@@ -7,10 +7,11 @@ use mqtt_bouncer::config::Config;
 use mqtt_bouncer::metrics::Outcome;
 use mqtt_bouncer::telemetry::Telemetry;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::timeout;
 
@@ -85,7 +86,7 @@ impl Proxy {
 }
 
 /// A client made of bytes.
-pub(crate) struct Client(pub TcpStream);
+pub(crate) struct Client<S = TcpStream>(pub S);
 
 impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Client {
@@ -93,7 +94,15 @@ impl Client {
         stream.set_nodelay(true).expect("connected");
         Client(stream)
     }
+}
 
+impl Client<UnixStream> {
+    pub(crate) async fn connect_to(path: &Path) -> Client<UnixStream> {
+        Client(UnixStream::connect(path).await.expect("the proxy listens"))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.expect("connected");
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod addresses;
 mod bad_input;
 mod harness;
 mod invariants;
@@ -13,5 +14,6 @@ mod refusals;
 mod reload;
 mod sessions;
 mod tls;
+mod unix;
 mod upstreams;
 mod websocket;

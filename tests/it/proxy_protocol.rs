@@ -1,6 +1,7 @@
 use crate::harness::*;
 use mqtt_bouncer::admission::As;
 use mqtt_bouncer::metrics::Outcome;
+use mqtt_bouncer::net::peer::Peer;
 use mqtt_bouncer::wire::Reading;
 use mqtt_bouncer::wire::proxy_protocol::{self, Announcement, LOCAL, Origin, Tls, Tlvs};
 use std::net::SocketAddr;
@@ -53,7 +54,7 @@ async fn behind(proxy: &Proxy, header: &[u8], connect: &[u8]) -> Client {
 async fn only_session(proxy: &Proxy) -> (SocketAddr, Option<SocketAddr>, bool) {
     until("it is inside", || proxy.app.sessions().len() == 1).await;
     let live = proxy.app.sessions().after(0, 10).pop().expect("one");
-    (live.peer(), live.via(), live.is_tls())
+    (live.peer().addr().expect("an address"), live.via().and_then(Peer::addr), live.is_tls())
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ fn listening(broker: &Broker, listeners: &[(&str, &str)], rest: &str) -> String 
 }
 
 /// A free port of this address.
-fn free(ip: &str) -> String {
+pub(crate) fn free(ip: &str) -> String {
     std::net::TcpListener::bind(format!("{ip}:0"))
         .expect("a free port")
         .local_addr()
@@ -151,7 +151,8 @@ async fn bans_limits_and_upstreams_change_for_those_who_come_later() {
         .app
         .reload(parse(&config(new.addr, "max_connect_size = 64", &ban("second"))))
         .expect("a good config");
-    let verdict = |id| proxy.app.bouncer().check(&Claimed::new([127, 0, 0, 1].into(), id, None));
+    let verdict =
+        |id| proxy.app.bouncer().check(&Claimed::new(std::net::IpAddr::from([127, 0, 0, 1]), id, None));
     assert_eq!(verdict("first"), Verdict::Admit);
     assert!(matches!(verdict("second"), Verdict::Refuse(_)));
     still_talk(&mut session).await;

@@ -207,7 +207,7 @@ impl World {
 
     fn ban_of(&self, client: &Client<'_>, what: What) -> Option<Ban> {
         if what != What::Connect {
-            return self.admission.check_peer(client.peer(), self.wall());
+            return self.admission.check_peer(client.peer()?, self.wall());
         }
         match self.admission.check(client, self.wall()) {
             Verdict::Admit => None,

@@ -61,11 +61,11 @@ impl Filter {
         !live.is_kicked()
             && is_one_of(&self.client_ids, Some(live.client_id()))
             && is_one_of(&self.usernames, live.username())
-            && self.address.is_none_or(|address| live.peer().ip() == address)
+            && self.address.is_none_or(|address| live.peer().ip() == Some(address))
             && has(&self.like_client_id, live.client_id())
             && (self.like_username.is_none()
                 || live.username().is_some_and(|name| has(&self.like_username, name)))
-            && (self.like_address.is_none() || has(&self.like_address, &live.peer().ip().to_string()))
+            && (self.like_address.is_none() || has(&self.like_address, &live.peer().host()))
             && self.version.is_none_or(|version| live.version() == version)
             && self.from.is_none_or(|from| live.since() >= from)
             && self.to.is_none_or(|to| live.since() <= to)
@@ -163,7 +163,7 @@ enum Key {
     Number(i64),
     Count(u64),
     Text(Option<CompactString>),
-    Address(IpAddr),
+    Address(Option<IpAddr>),
 }
 
 impl Column {
@@ -200,12 +200,13 @@ mod tests {
     use super::*;
     use crate::admin::clients::WORDS;
     use crate::sessions::{Entered, Guest};
+    use std::net::SocketAddr;
 
     fn enter(sessions: &Sessions, number: u64) -> Entered {
         sessions.enter(Guest {
             client_id: &format!("dev-{number}"),
             username: Some(if number.is_multiple_of(2) { "even" } else { "odd" }).filter(|_| number > 0),
-            peer: ([10, 0, 0, (number % 3) as u8], 4000).into(),
+            peer: SocketAddr::from(([10, 0, 0, (number % 3) as u8], 4000)).into(),
             listener: "mqtt".into(),
             zone: "default".into(),
             upstream: "127.0.0.1:1884",

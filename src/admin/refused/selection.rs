@@ -72,15 +72,15 @@ impl Filter {
             part.as_deref().is_none_or(|part| text.is_some_and(|text| text.to_lowercase().contains(part)))
         };
         let is_at = |address: IpAddr| match row.origin {
-            Origin::One(own) => own == address,
-            Origin::Others(place) => place.contains(&address),
+            Origin::One(own) => own == Some(address),
+            Origin::Others(place) => place.is_some_and(|place| place.contains(&address)),
         };
         let told = |wanted: &Option<CompactString>, part: Part| {
             wanted.as_deref().is_none_or(|wanted| told(row, part) == Some(wanted))
         };
         let is_in = |network: IpNet| match row.origin {
-            Origin::One(own) => network.contains(&own),
-            Origin::Others(place) => network.contains(&place),
+            Origin::One(own) => own.is_some_and(|own| network.contains(&own)),
+            Origin::Others(place) => place.is_some_and(|place| network.contains(&place)),
         };
         let who = row.ban.as_ref().map(|(_, who)| who.as_str());
         self.client_id.as_ref().is_none_or(|id| row.client_id.as_ref().map_or("", |own| own) == id)

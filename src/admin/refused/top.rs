@@ -106,10 +106,12 @@ fn top(refused: &Refused, now: Timestamp, limit: usize) -> Top {
         if let Some(client_id) = &row.client_id {
             count(&mut clients.borrow_mut(), client_id.clone(), row);
         }
-        if let Origin::One(address) = row.origin {
+        if let Origin::One(Some(address)) = row.origin {
             count(&mut addresses.borrow_mut(), address, row);
         }
-        count(&mut networks.borrow_mut(), network_of(row.origin), row);
+        if let Some(network) = network_of(row.origin) {
+            count(&mut networks.borrow_mut(), network, row);
+        }
         false
     });
     let clients = most(clients.into_inner(), limit).map(|(clientid, count, last_at)| TopClient {
@@ -143,14 +145,15 @@ fn most<K: Ord>(counts: Counts<K>, limit: usize) -> impl Iterator<Item = (K, u64
     all.into_iter().take(limit).map(|(count, last, key)| (key, count, last.to_string()))
 }
 
-fn network_of(origin: Origin) -> IpNet {
+/// None where it came by a Unix socket.
+fn network_of(origin: Origin) -> Option<IpNet> {
     let of = |address| match address {
         IpAddr::V4(address) => Ipv4Net::new(address, 24).unwrap_or_default().trunc().into(),
         IpAddr::V6(address) => Ipv6Net::new(address, 64).unwrap_or_default().trunc().into(),
     };
     match origin {
-        Origin::One(address) => of(address),
-        Origin::Others(place) => of(place.addr()),
+        Origin::One(address) => address.map(of),
+        Origin::Others(place) => place.map(|place| of(place.addr())),
     }
 }
 
@@ -170,7 +173,7 @@ mod tests {
         let come = |client_id: &str, peer: [u8; 4], times: u32| {
             for _ in 0..times {
                 let attempt = Attempt {
-                    client: Client::new(peer.into(), client_id, None),
+                    client: Client::new(IpAddr::from(peer), client_id, None),
                     has_password: None,
                     is_tls: false,
                     server_name: None,

@@ -65,8 +65,8 @@ impl Detection {
         if let Some(strike) = by_username {
             findings.extend(self.strike(facts, &strike, hand, now));
         }
-        if let Some(churn) = &policy.by_peerhost {
-            let strike = churn.strike(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.names.peer);
+        if let (Some(churn), Some(peer)) = (&policy.by_peerhost, facts.peer) {
+            let strike = churn.strike(Detector::ByPeerHost, Target::Peer(peer), facts.keys.names.peer);
             if self.is_churn(facts, strike.key, churn, hand, now) {
                 findings.extend(self.strike(facts, &strike, hand, now));
             }
@@ -98,17 +98,13 @@ impl Detection {
         {
             count(Detector::ByUsername, Target::Username(name), key, churn.threshold);
         }
+        let Some(peer) = facts.peer else { return };
         if let Some(churn) = policy.by_peerhost.filter(counts_refused) {
-            count(Detector::ByPeerHost, Target::Peer(facts.peer), facts.keys.names.peer, churn.threshold);
+            count(Detector::ByPeerHost, Target::Peer(peer), facts.keys.names.peer, churn.threshold);
         }
         if let Some(by_network) = policy.by_network.filter(|by| by.churn.count_refused) {
             for (prefix, key) in facts.keys.names.networks() {
-                count(
-                    Detector::ByNetwork,
-                    Target::Network(facts.peer, prefix),
-                    key,
-                    by_network.churn.threshold,
-                );
+                count(Detector::ByNetwork, Target::Network(peer, prefix), key, by_network.churn.threshold);
             }
         }
     }
@@ -119,7 +115,7 @@ impl Detection {
         if let (Some(by_clientid), Some(key)) = (&policy.by_clientid, facts.keys.client_id()) {
             self.note(facts, Detector::ByClientId, key, &by_clientid.threshold, blame);
         }
-        if let Some(churn) = &policy.by_peerhost {
+        if let Some(churn) = policy.by_peerhost.as_ref().filter(|_| facts.peer.is_some()) {
             self.note(facts, Detector::ByPeerHost, facts.keys.names.peer, &churn.threshold, blame);
         }
     }
@@ -132,21 +128,22 @@ impl Detection {
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
+        let Some(peer) = facts.peer else { return };
         for (prefix, key) in facts.keys.names.networks() {
             if !self.is_churn(facts, key, &by_network.churn, hand, now) {
                 continue;
             }
             // One bad address makes no bad network; it is banned by itself.
-            let is_wide = facts.peer.is_ipv6() && prefix < 64;
+            let is_wide = peer.is_ipv6() && prefix < 64;
             let source = if is_wide { facts.keys.names.source } else { facts.keys.names.peer };
             let threshold = by_network.churn.threshold;
             let due = Due { count: (threshold.max_count / 4).max(1), window: threshold.window_time };
             let pair = self.secret.key(Kind::Pace, &[facts.keys.zone, key, source]);
-            let alone = facts.peer.is_ipv4() && prefix >= 32 || facts.peer.is_ipv6() && prefix >= 128;
+            let alone = peer.is_ipv4() && prefix >= 32 || peer.is_ipv6() && prefix >= 128;
             if !alone && self.seen.see(pair, due, due.window, now.moment) == Sighting::TooOften {
                 continue;
             }
-            let target = Target::Network(facts.peer, prefix);
+            let target = Target::Network(peer, prefix);
             let strike = by_network.churn.strike(Detector::ByNetwork, target, key);
             findings.extend(self.strike(facts, &strike, hand, now));
         }

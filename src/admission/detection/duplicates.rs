@@ -53,7 +53,8 @@ pub(super) struct Holder {
     pub(super) id: u64,
     /// The key of address and credentials.
     pub(super) origin: u64,
-    pub(super) peer: IpAddr,
+    /// None where it has no address.
+    pub(super) peer: Option<IpAddr>,
 }
 
 const MAX_FIGHTS: usize = 4096;
@@ -174,7 +175,7 @@ impl Fight {
 
     fn displace(
         &mut self,
-        peer: IpAddr,
+        peer: Option<IpAddr>,
         displaced: u16,
         taker: u16,
         policy: &Duplicates,
@@ -208,7 +209,8 @@ impl Fight {
         Some(Recognised { addresses: self.addresses.clone(), returns })
     }
 
-    fn see(&mut self, peer: IpAddr) {
+    fn see(&mut self, peer: Option<IpAddr>) {
+        let Some(peer) = peer else { return };
         if self.addresses.len() < MAX_ADDRESSES && !self.addresses.contains(&peer) {
             self.addresses.push(peer);
         }
@@ -256,7 +258,7 @@ mod tests {
     }
 
     fn holder(origin: u8) -> Holder {
-        Holder { id: 7, origin: origin.into(), peer: IpAddr::from([192, 0, 2, origin]) }
+        Holder { id: 7, origin: origin.into(), peer: Some(IpAddr::from([192, 0, 2, origin])) }
     }
 
     /// With who has the sessions.

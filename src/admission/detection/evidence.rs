@@ -63,7 +63,7 @@ impl BlameSplit {
 /// One event, as evidence shows it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Exhibit<'a> {
-    pub(super) peer: IpAddr,
+    pub(super) peer: Option<IpAddr>,
     pub(super) client_id: Option<&'a str>,
     pub(super) blame: Blame,
 }
@@ -241,8 +241,11 @@ fn cut(name: &str) -> CompactString {
 impl Evidence {
     pub(super) fn add(&mut self, exhibit: Exhibit<'_>) {
         self.blame.add(exhibit.blame);
-        if self.addresses.len() < MAX_SAMPLES && !self.addresses.contains(&exhibit.peer) {
-            self.addresses.push(exhibit.peer);
+        if let Some(peer) = exhibit.peer
+            && self.addresses.len() < MAX_SAMPLES
+            && !self.addresses.contains(&peer)
+        {
+            self.addresses.push(peer);
         }
         let Some(id) = exhibit.client_id else { return };
         let id = id.get(..id.floor_char_boundary(MAX_SHOWN)).unwrap_or_default();
@@ -287,7 +290,7 @@ mod tests {
     }
 
     fn exhibit(client_id: &str) -> Exhibit<'_> {
-        Exhibit { peer: IpAddr::from([192, 0, 2, 1]), client_id: Some(client_id), blame: Blame::Client }
+        Exhibit { peer: Some(IpAddr::from([192, 0, 2, 1])), client_id: Some(client_id), blame: Blame::Client }
     }
 
     #[test]

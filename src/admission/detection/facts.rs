@@ -33,10 +33,12 @@ type Prefixes = [Option<u8>; 2];
 impl Names {
     /// `client_id` is [`Names::client_id_of`].
     pub(super) fn of(secret: &Secret, policy: &ZonePolicy, client: &Client<'_>, client_id: u64) -> Names {
-        let addr = client.peer();
-        let site = secret.site(addr);
-        let peer = secret.peer(site, addr);
-        let source = if addr.is_ipv4() { peer } else { secret.network(site, addr, 64) };
+        let at = |addr: IpAddr| {
+            let site = secret.site(addr);
+            let peer = secret.peer(site, addr);
+            (peer, if addr.is_ipv4() { peer } else { secret.network(site, addr, 64) })
+        };
+        let (peer, source) = client.peer().map_or_else(|| (secret.nowhere(), secret.nowhere()), at);
         let names = Names {
             peer,
             source,
@@ -45,7 +47,7 @@ impl Names {
             client_id,
             username: client.username().map_or(0, |name| secret.name(Kind::Username, name)),
         };
-        names.under(secret, policy, addr)
+        names.under(secret, policy, client.peer())
     }
 
     /// The key of the client identifier by which the broker knows a client; 0 when it has none.
@@ -53,8 +55,9 @@ impl Names {
         client.client_id().or(assigned).map_or(0, |id| secret.name(Kind::ClientId, id))
     }
 
-    /// With the networks that count under this policy.
-    fn under(self, secret: &Secret, policy: &ZonePolicy, addr: IpAddr) -> Names {
+    /// With the networks that count under this policy. Whoever has no address is in none.
+    fn under(self, secret: &Secret, policy: &ZonePolicy, addr: Option<IpAddr>) -> Names {
+        let Some(addr) = addr else { return self };
         let prefixes = policy.by_network.as_ref().map_or([None; 2], |by| by.prefixes(addr));
         if prefixes == self.prefixes { self } else { self.in_networks(secret, addr, prefixes) }
     }
@@ -129,7 +132,7 @@ impl Keys {
 pub(super) struct Facts<'a> {
     pub(super) policy: &'a Arc<ZonePolicy>,
     pub(super) keys: Keys,
-    pub(super) peer: IpAddr,
+    pub(super) peer: Option<IpAddr>,
     pub(super) client_id: Option<&'a str>,
     pub(super) username: Option<&'a str>,
     pub(super) ja4: Option<&'a str>,
@@ -187,7 +190,7 @@ impl<'a> Facts<'a> {
 pub(super) struct Doubt {
     policy: Arc<ZonePolicy>,
     keys: Keys,
-    peer: IpAddr,
+    peer: Option<IpAddr>,
     client_id: Option<CompactString>,
     username: Option<CompactString>,
     /// Where fingerprints count.

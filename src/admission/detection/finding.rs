@@ -164,8 +164,8 @@ pub struct Hushed {
     pub who: Who,
     /// Of which zone.
     pub zone: Arc<str>,
-    /// Where the client is.
-    pub address: IpAddr,
+    /// Where the client is; `None` where it came by a Unix socket.
+    pub address: Option<IpAddr>,
     /// What it calls itself.
     pub client_id: Option<CompactString>,
     /// For how long it is not answered.

@@ -42,8 +42,8 @@ impl Detection {
         now: Now,
         findings: &mut Vec<Finding>,
     ) {
-        let Some(credentials) = facts.keys.credentials else { return };
-        let target = Target::source(facts.peer);
+        let (Some(credentials), Some(peer)) = (facts.keys.credentials, facts.peer) else { return };
+        let target = Target::source(peer);
         let source = facts.keys.names.source;
         if self.is_new_password(facts, policy, credentials, now) {
             let threshold = Threshold { max_count: policy.siege_max_count, ..policy.threshold };

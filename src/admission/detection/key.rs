@@ -127,6 +127,11 @@ impl Secret {
         self.key(kind, &[self.hash(name.as_bytes())])
     }
 
+    /// The key of those who have no address, all together. Nobody is counted by it.
+    pub(super) fn nowhere(&self) -> u64 {
+        self.key(Kind::Peer, &[0])
+    }
+
     /// The key of an address, at its site.
     pub(super) fn peer(&self, site: u64, peer: IpAddr) -> u64 {
         beside(site, self.addr(Kind::Peer, 0, peer_bits(peer), peer.is_ipv4()))

@@ -98,7 +98,7 @@ impl Detection {
         if facts.lived < SHORT {
             let seen = &hand.clients(facts.keys.identity).seen;
             let read_at = |place| seen.prefetch(self.seen_key(facts, place));
-            if policy.by_peerhost.is_some() {
+            if policy.by_peerhost.is_some() && facts.peer.is_some() {
                 read_at(facts.keys.names.peer);
             }
             if let (Some(by), Some(username)) = (&policy.by_username, facts.keys.username()) {
@@ -146,7 +146,7 @@ impl Detection {
         if let (Some(_), Some(username)) = (&policy.by_username, facts.keys.username()) {
             add(username);
         }
-        let weighs_sources = policy.weighs_sources();
+        let weighs_sources = policy.weighs_sources() && facts.peer.is_some();
         if weighs_sources {
             add(peer);
         }

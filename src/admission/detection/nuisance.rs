@@ -96,7 +96,8 @@ impl Detection {
     fn hammer_key(&self, policy: &ZonePolicy, knock: &Knock<'_>) -> u64 {
         let who = self.secret.hash(knock.who.to_string().as_bytes());
         let zone = self.secret.own_name(Kind::Zone, &policy.zone);
-        let peer = self.secret.peer(self.secret.site(knock.client.peer()), knock.client.peer());
+        let at = |addr| self.secret.peer(self.secret.site(addr), addr);
+        let peer = knock.client.peer().map_or_else(|| self.secret.nowhere(), at);
         self.secret.key(Kind::Hammer, &[zone, knock.who.kind() as u64, who, peer])
     }
 
@@ -109,7 +110,7 @@ impl Detection {
         now: Now,
     ) -> Option<Finding> {
         let key = facts.keys.names.source;
-        let target = Target::source(facts.peer);
+        let target = Target::source(facts.peer?);
         self.strike(facts, &Strike { detector, target, key, threshold, residents_per_count }, hand, now)
     }
 }

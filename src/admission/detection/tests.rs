@@ -301,7 +301,7 @@ fn ipv6_guessers_are_banned_by_their_64() {
     let mut rig = Rig::new(ZonePolicy::recommended("default"));
     let mut found = Vec::new();
     for i in 0..20_u64 {
-        let peer = format!("2001:db8:1:2::{i:x}").parse().expect("an address");
+        let peer: IpAddr = format!("2001:db8:1:2::{i:x}").parse().expect("an address");
         found.extend(rig.end(Client::new(peer, "x", None), Some(i), End::Session(session(Some(5)))));
     }
     let found = detected(found.into_iter().next().expect("found"));
@@ -419,7 +419,7 @@ fn an_ipv6_session_lives_at_its_address_its_subscriber_and_its_network() {
     let policy = ZonePolicy { by_peerhost: churn, by_network, ..ZonePolicy::off("default") };
     for (addr, places) in [("2001:db8::1", 3), ("192.0.2.1", 2)] {
         let mut rig = Rig::new(policy.clone());
-        let client = Client::new(addr.parse().expect("an address"), "a", None);
+        let client = Client::new(addr.parse::<IpAddr>().expect("an address"), "a", None);
         let (upstream, credentials) = (BROKER, None);
         let arrival = Arrival { client, assigned_client_id: None, credentials, is_exempt: false, upstream };
         let (stay, _) = rig.detection.accepted(&rig.policy, &arrival, rig.at(), rig.now());

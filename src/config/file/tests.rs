@@ -20,7 +20,7 @@ fn mistakes(text: &str) -> Vec<String> {
 fn a_minimal_file_has_the_documented_defaults() {
     let config = parse(MINIMAL);
     let [listener] = &config.listeners[..] else { panic!("one listener") };
-    assert_eq!((&*listener.name, listener.bind.to_string().as_str()), ("mqtt", "0.0.0.0:1883"));
+    assert_eq!((&*listener.name, listener.binds[0].to_string().as_str()), ("mqtt", "0.0.0.0:1883"));
     assert_eq!(listener.door.connect_timeout, Duration::from_secs(10));
     assert_eq!(listener.door.max_connect_size, 65_536);
     assert_eq!(listener.door.limits.idle, IdleTimeout::Off);
@@ -58,14 +58,14 @@ level = "loud"
     let found = mistakes(text);
     let expected = [
         "test.toml:3: listener[0].name: \"two words\" is not a name; expected 1 to 64 letters, digits, \"-\" and \"_\"",
-        "test.toml:4: listener[0].bind: \"0.0.0.0:99999\" is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
-        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, backlog, ipv6_only, reuse_port, mark, transparent, tcp_user_timeout, zone, upstream, on_banned_peer, limits, on_rate_limited, proxy_protocol, trusted, proxy_protocol_timeout, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive, websocket, tls, peer_cert_as_username, peer_cert_as_clientid",
+        "test.toml:4: listener[0].bind: \"0.0.0.0:99999\" is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\", unix:/PATH or systemd:NAME",
+        "test.toml:5: listener[0].conect_timeout: is not an option; expected one of name, type, bind, backlog, ipv6_only, reuse_port, mark, transparent, unix_mode, unix_owner, unix_group, tcp_user_timeout, zone, upstream, on_banned_peer, limits, on_rate_limited, proxy_protocol, trusted, proxy_protocol_timeout, connect_timeout, max_connect_size, max_connections, idle_timeout, half_close_timeout, tcp_keepalive, websocket, tls, peer_cert_as_username, peer_cert_as_clientid",
         "test.toml:6: listener[0].max_connect_size: \"64K\" is not a size; expected e.g. 65536, \"64KB\" or \"1MB\"",
         "test.toml:7: listener[0].idle_timeout: \"10\" is not a duration; expected e.g. \"500ms\", \"10s\", \"1h30m\" or \"1w\", \"off\", or \"keep_alive\"",
         "test.toml:8: listener[1].name: is missing; expected a name, e.g. \"mqtt\"",
-        "test.toml:9: listener[1].bind: 1883 is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\"",
-        "test.toml:11: upstream.servers: \"127.0.0.1\" is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"",
-        "test.toml:11: upstream.servers: 7 is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"",
+        "test.toml:9: listener[1].bind: 1883 is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\", unix:/PATH or systemd:NAME",
+        "test.toml:11: upstream.servers: \"127.0.0.1\" is not a server; expected IP:PORT, NAME:PORT or unix:/PATH, e.g. \"127.0.0.1:1884\"",
+        "test.toml:11: upstream.servers: 7 is not a server; expected IP:PORT, NAME:PORT or unix:/PATH, e.g. \"127.0.0.1:1884\"",
         "test.toml:12: upstream.connect_timeout: \"0s\" is too short; expected at least \"1ms\"",
         "test.toml:14: ban[0].as: \"ip\" is not a kind of ban; expected one of clientid, username, cert_cn, cert_sha256, tls_ja4, peerhost, peerhost_net, clientid_re, username_re, peerhost_re",
         "test.toml:18: ban[1].who: \"localhost\" is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"",
@@ -80,7 +80,7 @@ level = "loud"
 fn an_empty_file_says_what_it_lacks() {
     let expected = [
         "test.toml:1: listener: is missing; expected at least one [[listener]]",
-        "test.toml:1: upstream.servers: is missing; expected at least one \"IP:PORT\" or \"NAME:PORT\"",
+        "test.toml:1: upstream.servers: is missing; expected at least one \"IP:PORT\", \"NAME:PORT\" or \"unix:/PATH\"",
     ];
     assert_eq!(mistakes(""), expected);
 }
@@ -154,9 +154,9 @@ fn servers_are_texts_or_tables_and_stand_once() {
         [
             "test.toml:5: upstream.servers: a:1 stands at [0] and at [3]; expected once, with a weight",
             "test.toml:5: upstream.servers[1].weight: 0 is out of range; expected 1 to 256",
-            "test.toml:5: upstream.servers[2].address: is missing; expected IP:PORT or NAME:PORT",
+            "test.toml:5: upstream.servers[2].address: is missing; expected IP:PORT, NAME:PORT or unix:/PATH",
             "test.toml:5: upstream.servers[2].port: is not an option; expected one of address, weight, backup, state",
-            "test.toml:5: upstream.servers: [] is of the wrong type; expected at least one \"IP:PORT\" or \"NAME:PORT\"",
+            "test.toml:5: upstream.servers: [] is of the wrong type; expected at least one \"IP:PORT\", \"NAME:PORT\" or \"unix:/PATH\"",
             "test.toml:6: upstream.max_eject_time: \"1s\" is shorter than eject_time; expected at least that",
         ]
     );
@@ -328,4 +328,58 @@ proptest::proptest! {
     fn no_text_panics(text in "[a-z\\[\\]\"=\n.0-9 é]{0,200}") {
         let _ = Config::parse("test.toml", &text);
     }
+}
+
+#[test]
+fn a_listener_has_one_address_or_a_list_of_them() {
+    let binds = |bind: &str| {
+        let config = Config::parse("test.toml", &MINIMAL.replace("\"0.0.0.0:1883\"", bind)).expect("good");
+        config.listeners[0].binds.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(binds("\"[::]:1883\""), ["[::]:1883"]);
+    let all = ["127.0.0.1:0", "127.0.0.1:0", "unix:/run/s", "systemd:mqtt"];
+    assert_eq!(binds(&format!("{all:?}")), all);
+}
+
+#[test]
+fn addresses_that_cannot_be_listened_on_are_mistakes() {
+    let text = r#"
+[[listener]]
+name = "a"
+bind = ["127.0.0.1:1", "unix:relative", "127.0.0.1"]
+unix_mode = "0999"
+unix_owner = "a:b"
+[[listener]]
+name = "b"
+bind = []
+[[listener]]
+name = "c"
+bind = ["unix:/s", "127.0.0.1:3", "unix:/s"]
+[[listener]]
+name = "d"
+bind = ["127.0.0.1:4", "127.0.0.1:3"]
+[[listener]]
+name = "e"
+bind = "unix:/s"
+trusted = ["unix", "sometimes"]
+[upstream]
+servers = ["unix:broker"]
+"#;
+    let mistakes = Config::parse("test.toml", text).expect_err("mistakes");
+    let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        mistakes,
+        [
+            "test.toml:4: listener[0].bind: \"unix:relative\" is no path of a Unix socket; expected unix: and 1 to 107 bytes that begin with \"/\"",
+            "test.toml:4: listener[0].bind: \"127.0.0.1\" is not an address; expected IP:PORT, e.g. \"0.0.0.0:1883\" or \"[::]:1883\", unix:/PATH or systemd:NAME",
+            "test.toml:5: listener[0].unix_mode: \"0999\" is not a mode; expected three or four octal digits, e.g. \"0660\"",
+            "test.toml:6: listener[0].unix_owner: \"a:b\" is no user or group; expected a name or a number",
+            "test.toml:9: listener[1].bind: [] is empty; expected IP:PORT, e.g. \"0.0.0.0:1883\"",
+            "test.toml:12: listener[2].bind: unix:/s stands there twice; expected once",
+            "test.toml:15: listener[3].bind: \"127.0.0.1:3\" is taken by listener[2]; expected an address of its own",
+            "test.toml:18: listener[4].bind: \"unix:/s\" is taken by listener[2]; expected an address of its own",
+            "test.toml:19: listener[4].trusted: \"sometimes\" is not a network; expected e.g. \"10.0.0.0/8\" or \"192.0.2.7\", or \"unix\"",
+            "test.toml:21: upstream.servers: \"unix:broker\" is not a server; expected IP:PORT, NAME:PORT or unix:/PATH, e.g. \"127.0.0.1:1884\"",
+        ]
+    );
 }

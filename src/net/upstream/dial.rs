@@ -6,13 +6,13 @@ use super::member::{Lease, Member};
 use super::server::Server;
 use crate::net::stream::Stream;
 use crate::net::websocket;
-use crate::wire::proxy_protocol::{self, Announcement, Tlvs};
+use crate::wire::proxy_protocol::{self, Announcement, Tlvs, Version};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// One attempt to reach a server, and what came of it.
@@ -73,10 +73,34 @@ impl Place {
     }
 }
 
+/// Whom a connection is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Introduction<'c> {
+    /// Where the client comes from and where it had connected to; `None` where it came by a Unix socket.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
+    /// What else is known of it.
+    pub tlvs: Tlvs<'c>,
+}
+
+impl Introduction<'_> {
+    /// The header that says it. In the place of a client without an address stands the proxy, with the ends of its own
+    /// connection, as far as that has any.
+    fn header(&self, version: Version, stream: &Stream) -> Vec<u8> {
+        let socket = stream.socket();
+        let own = || Some((socket.local_addr().ok()?.as_socket()?, socket.peer_addr().ok()?.as_socket()?));
+        match self.ends.or_else(own) {
+            Some((source, destination)) => {
+                proxy_protocol::header(version, &Announcement { source, destination, tlvs: self.tlvs })
+            }
+            None => proxy_protocol::header_without_addresses(version),
+        }
+    }
+}
+
 /// The way of one client to a server. Each server is tried once, and no more of them than the group allows.
 #[derive(Debug)]
 pub struct Dialling<'c> {
-    client: Option<Announcement<'c>>,
+    client: Option<Introduction<'c>>,
     group: Arc<Upstream>,
     key: Option<u64>,
     tried: Vec<Lease>,
@@ -92,7 +116,7 @@ impl<'c> Dialling<'c> {
 
     /// Has those servers told of the client that are to be told.
     #[must_use]
-    pub fn announce(self, client: Announcement<'c>) -> Dialling<'c> {
+    pub fn introduce(self, client: Introduction<'c>) -> Dialling<'c> {
         Dialling { client: Some(client), ..self }
     }
 
@@ -169,25 +193,28 @@ pub(super) async fn connect(
     group: &Upstream,
     member: &Member,
     patience: Duration,
-    client: Option<&Announcement<'_>>,
+    client: Option<&Introduction<'_>>,
 ) -> io::Result<Stream> {
     let deadline = Instant::now() + patience;
     let connecting = async {
-        let mut socket = connect_to_any(&member.resolve().await?, deadline).await?;
-        group.settings.tcp.apply(&socket)?;
+        let mut stream: Stream = match member.server().path() {
+            Some(path) => UnixStream::connect(path).await?.into(),
+            None => connect_to_any(&member.resolve().await?, deadline).await?.into(),
+        };
+        group.settings.tcp.apply(&stream)?;
         if let Some(version) = group.settings.proxy_protocol {
-            let (source, destination) = (socket.local_addr()?, socket.peer_addr()?);
-            let ours = Announcement { source, destination, tlvs: Tlvs::default() };
-            socket.write_all(&proxy_protocol::header(version, client.unwrap_or(&ours))).await?;
+            let us = Introduction { ends: None, tlvs: Tlvs::default() };
+            let header = client.unwrap_or(&us).header(version, &stream);
+            stream.write_all(&header).await?;
         }
         let stream = match &group.tls {
-            None => socket.into(),
-            Some(tls) => tls.connect(member.server(), socket.into()).await?,
+            None => stream,
+            Some(tls) => tls.connect(member.server(), stream).await?,
         };
         match &group.settings.websocket {
             None => Ok(stream),
             Some(path) => {
-                let dialled = websocket::dial(stream, &member.server().to_string(), path).await?;
+                let dialled = websocket::dial(stream, member.server().authority(), path).await?;
                 Ok(Stream::WebSocket(Box::new(dialled)))
             }
         }

@@ -192,7 +192,7 @@ impl Member {
 
     /// Looks its name up, again and again; ends at once where it is an address.
     pub(super) async fn keep_resolved(&self, interval: Duration) {
-        if self.server().addr().is_none() {
+        if self.server().is_name() {
             self.state.addresses.keep(self.server(), interval).await;
         }
     }

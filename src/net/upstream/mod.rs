@@ -19,7 +19,7 @@ mod tls;
 
 pub use balance::Balance;
 pub use check::{CheckError, CheckKind, CheckSettings, MqttCheck};
-pub use dial::{Attempt, Connected, DialError, Dialling};
+pub use dial::{Attempt, Connected, DialError, Dialling, Introduction};
 pub use health::{Condition, Ejection, Event, Failure, Thresholds};
 pub use member::{Lease, Member};
 pub use server::{Server, ServerError};

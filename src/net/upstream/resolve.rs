@@ -92,7 +92,7 @@ impl Addresses {
     /// Nobody was found at the addresses that are known: perhaps there are others by now.
     pub(super) fn doubt(self: &Arc<Self>, server: &Server) {
         let is_old = self.answer.borrow().at.is_some_and(|at| at.elapsed() >= BELIEVE_FAILURE);
-        if server.addr().is_none() && is_old {
+        if server.is_name() && is_old {
             self.refresh(server);
         }
     }

@@ -1,11 +1,14 @@
 //! How a broker's address is written.
 
+use crate::net::address::{UNIX, is_socket_path};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A broker's address: `IP:PORT`, or `NAME:PORT` that is looked up. Clones share the text.
+/// A broker's address: `IP:PORT`, `NAME:PORT` that is looked up, or the path of a Unix socket, `unix:/PATH`. Clones share
+/// the text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Server {
     text: Arc<str>,
@@ -14,7 +17,7 @@ pub struct Server {
 
 /// A text that is no server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("is not a server; expected IP:PORT or NAME:PORT, e.g. \"127.0.0.1:1884\"")]
+#[error("is not a server; expected IP:PORT, NAME:PORT or unix:/PATH, e.g. \"127.0.0.1:1884\"")]
 pub struct ServerError;
 
 impl Server {
@@ -23,13 +26,31 @@ impl Server {
         &self.text
     }
 
-    /// Its address, unless it is a name.
+    /// The path of its socket, where it listens on a Unix socket.
+    pub fn path(&self) -> Option<&Path> {
+        self.text.strip_prefix(UNIX).map(Path::new)
+    }
+
+    /// True when its name has to be looked up.
+    pub fn is_name(&self) -> bool {
+        self.addr.is_none() && self.path().is_none()
+    }
+
+    /// Its address, unless it is a name or a path.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
-    /// The address or the name, without the port.
+    /// What it is called in HTTP: host and port.
+    pub fn authority(&self) -> &str {
+        if self.path().is_some() { self.host() } else { &self.text }
+    }
+
+    /// The address or the name, without the port; who listens on a Unix socket is on this machine.
     pub fn host(&self) -> &str {
+        if self.path().is_some() {
+            return "localhost";
+        }
         let host = self.text.rsplit_once(':').map_or(&*self.text, |(host, _)| host);
         host.trim_start_matches('[').trim_end_matches(']')
     }
@@ -39,6 +60,13 @@ impl FromStr for Server {
     type Err = ServerError;
 
     fn from_str(text: &str) -> Result<Server, ServerError> {
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return if is_socket_path(path) {
+                Ok(Server { text: text.into(), addr: None })
+            } else {
+                Err(ServerError)
+            };
+        }
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return if addr.port() == 0 {
                 Err(ServerError)
@@ -75,6 +103,7 @@ mod tests {
             ("broker:1883", "broker"),
             ("a.b-c.example:8883", "a.b-c.example"),
             ("localhost:1", "localhost"),
+            ("unix:/run/broker.sock", "localhost"),
         ] {
             let server: Server = good.parse().expect(good);
             assert_eq!((server.to_string().as_str(), server.host()), (good, host));
@@ -91,6 +120,8 @@ mod tests {
             "mqtt://broker:1883",
             "broker:99999",
             "a b:1",
+            "unix:",
+            "unix:broker.sock",
         ] {
             assert_eq!(bad.parse::<Server>(), Err(ServerError), "{bad}");
         }

@@ -43,9 +43,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     known: VecDeque<Ticket>,
-    strangers: HashMap<IpAddr, VecDeque<Ticket>>,
+    strangers: HashMap<Option<IpAddr>, VecDeque<Ticket>>,
     /// The addresses of the strangers, in the order of their turns; each once.
-    turns: VecDeque<IpAddr>,
+    turns: VecDeque<Option<IpAddr>>,
     /// How many tickets there are, given up or not. Never more than twice as many as may wait.
     tickets: usize,
     /// How many have not given up.
@@ -79,8 +79,8 @@ impl Pacer {
     ///
     /// # Errors
     /// Too many wait already.
-    pub fn enter(&self, peer: IpAddr, is_known: bool) -> Result<Option<Turn<'_>>, Excess> {
-        let turn = self.0.enter(peer, is_known)?;
+    pub fn enter(&self, peer: impl Into<Option<IpAddr>>, is_known: bool) -> Result<Option<Turn<'_>>, Excess> {
+        let turn = self.0.enter(peer.into(), is_known)?;
         Ok(turn.map(|turn| Turn { shared: &self.0, turn }))
     }
 
@@ -127,7 +127,7 @@ impl Shared {
     }
 
     /// Nothing to wait for, or what to wait for.
-    fn enter(self: &Arc<Self>, peer: IpAddr, is_known: bool) -> Result<Option<Receiver<()>>, Excess> {
+    fn enter(self: &Arc<Self>, peer: Option<IpAddr>, is_known: bool) -> Result<Option<Receiver<()>>, Excess> {
         let mut queue = self.lock();
         if queue.waiting == 0 && self.limiter.check().is_ok() {
             return Ok(None);
@@ -174,7 +174,7 @@ impl Shared {
 }
 
 impl Queue {
-    fn push(&mut self, ticket: Ticket, peer: IpAddr, is_known: bool) {
+    fn push(&mut self, ticket: Ticket, peer: Option<IpAddr>, is_known: bool) {
         self.tickets += 1;
         self.waiting += 1;
         if is_known {

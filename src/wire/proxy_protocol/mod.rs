@@ -13,7 +13,7 @@ mod write;
 
 pub use tlv::{Tls, Tlvs};
 pub use v2::MAX_SIZE;
-pub use write::{Announcement, LOCAL, Version, header};
+pub use write::{Announcement, LOCAL, Version, header, header_without_addresses};
 
 use super::Reading;
 use std::net::SocketAddr;

@@ -25,6 +25,15 @@ pub fn header(version: Version, announcement: &Announcement<'_>) -> Vec<u8> {
     }
 }
 
+/// A header for a connection that has no addresses: `PROXY UNKNOWN`, and in version 2 one of no family. It says nothing
+/// else, since readers believe nothing that stands behind a family that they do not know.
+pub fn header_without_addresses(version: Version) -> Vec<u8> {
+    match version {
+        Version::V1 => b"PROXY UNKNOWN\r\n".to_vec(),
+        Version::V2 => [&v2::SIGNATURE[..], &[0x20 | v2::PROXY, v2::UNSPECIFIED, 0, 0]].concat(),
+    }
+}
+
 const BROKERS_LIMIT: usize = 500;
 
 /// What a proxy says of a client when it hands the client's connection on.
