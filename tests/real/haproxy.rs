@@ -3,6 +3,7 @@
 use crate::harness::{
     Broker, Client, PATIENCE, Process, Proxy, Version, ban, config, connect, eventually, free_port,
 };
+use crate::upstreams::condition;
 use mqtt_bouncer::wire::Reading;
 use mqtt_bouncer::wire::proxy_protocol::{self, Origin};
 use std::fs;
@@ -160,6 +161,43 @@ fn haproxy_behind_us_is_told_who_the_client_is() {
         let line = proxy.log().wait_for(0, &["session ended", "client_id=dev"]);
         let peer = line.split("peer=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a peer");
         back.process.log.wait_for(0, &[&format!("{peer} served")]);
+    }
+}
+
+/// A broker that wants PROXY headers closes a connection that is said to be nobody's, as Mosquitto does: checks say that
+/// they are us.
+#[test]
+fn checks_come_with_a_header_where_clients_do() {
+    let broker = Broker::start();
+    for version in ["v1", "v2"] {
+        for kind in ["tcp", "mqtt"] {
+            let back = HaProxy::start("accept-proxy", broker.addr, "");
+            let servers = format!("servers = [\"{}\"]\n", back.addr);
+            let check =
+                format!("health_check = {{ type = \"{kind}\", interval = \"100ms\", rise = 1, fall = 1 }}\n");
+            let checked = |header: &str| {
+                let text = config(back.addr, "", "[node]\ndata_dir = \"data\"\n");
+                text.replace(&servers, &format!("{servers}{header}{check}"))
+            };
+            let proxy = Proxy::start(&checked(&format!("proxy_protocol = \"{version}\"\n")));
+            let server = back.addr.to_string();
+            let (sees, mark) = (|| condition(&proxy, &server), back.process.log.mark());
+            eventually("good checks", || sees()["checks_succeeded"].as_u64() >= Some(3));
+            assert_eq!(
+                (&sees()["checks_failed"], &sees()["health"]),
+                (&0.into(), &"up".into()),
+                "{version} {kind}"
+            );
+            back.process.log.wait_for(mark, &["127.0.0.1:", " served"]);
+            Client::enter(proxy.addr, Version::V5, "dev").assert_alive();
+
+            // Without one, whoever speaks is found out, and whoever just knocks is not.
+            let mark = proxy.log().mark();
+            proxy.reload(&checked(""), "config file is in use");
+            if kind == "mqtt" {
+                proxy.log().wait_for(mark, &["server is down", &server]);
+            }
+        }
     }
 }
 

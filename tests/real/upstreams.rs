@@ -33,7 +33,7 @@ fn home(proxy: &Proxy, client_id: &str) -> String {
 }
 
 /// What `upstreams list` says of a server.
-fn condition(proxy: &Proxy, server: &str) -> serde_json::Value {
+pub(crate) fn condition(proxy: &Proxy, server: &str) -> serde_json::Value {
     let listed = proxy.command(&["upstreams", "list", "--json"]);
     let all: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
     let groups = all["data"].as_array().expect("groups");
