@@ -1,90 +1,13 @@
 //! TLS with the programs that operators have: openssl and the clients of mosquitto.
 
-use crate::harness::{Broker, Proxy, ban, config, eventually};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use crate::harness::{Broker, Pki, Proxy, ban, config, eventually, text};
+use rcgen::ExtendedKeyUsagePurpose;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use tempfile::TempDir;
-
-/// An authority, and the folder that its certificates are in.
-struct Pki {
-    folder: TempDir,
-    authority: Issuer<'static, KeyPair>,
-}
-
-impl Pki {
-    fn new() -> Pki {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.distinguished_name.push(DnType::CommonName, "real authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let cert = params.self_signed(&key).expect("signed");
-        fs::write(folder.path().join("ca.pem"), cert.pem()).expect("written");
-        let pki = Pki { folder, authority: Issuer::new(params, key) };
-        pki.write("server", &["localhost"], ExtendedKeyUsagePurpose::ServerAuth);
-        pki
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
-    }
-
-    /// Writes `NAME.key`, then `NAME.pem` with this common name.
-    fn write(&self, name: &str, names: &[&str], usage: ExtendedKeyUsagePurpose) {
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("names");
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![usage];
-        let key = KeyPair::generate().expect("a key");
-        let cert = params.signed_by(&key, &self.authority).expect("signed");
-        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).expect("written");
-        fs::write(self.path(&format!("{name}.pem")), cert.pem()).expect("written");
-    }
-
-    fn listener(&self, more: &str) -> String {
-        let (cert, key) = (self.path("server.pem"), self.path("server.key"));
-        format!(
-            "type = \"tls\"\n[listener.tls]\ncert = \"{}\"\nkey = \"{}\"\n{more}\n",
-            cert.display(),
-            key.display()
-        )
-    }
-
-    /// `openssl s_client` against a listener, with its input at the end already.
-    fn openssl(&self, addr: SocketAddr, options: &[&str]) -> Output {
-        let mut command = Command::new("openssl");
-        command.args(["s_client", "-connect", &addr.to_string(), "-CAfile"]).arg(self.path("ca.pem"));
-        command.args(options).stdin(Stdio::null()).output().expect("openssl")
-    }
-
-    fn publish(&self, addr: SocketAddr, options: &[&str]) -> Output {
-        let mut command = Command::new("mosquitto_pub");
-        command.args([
-            "-h",
-            "localhost",
-            "-p",
-            &addr.port().to_string(),
-            "-t",
-            "t",
-            "-m",
-            "m",
-            "-q",
-            "1",
-            "--cafile",
-        ]);
-        command.arg(self.path("ca.pem")).args(options).output().expect("mosquitto_pub; tests/run installs it")
-    }
-}
+use std::process::{Command, Stdio};
 
 /// All that openssl has, however weak.
 const ANY: &str = "ALL:@SECLEVEL=0";
-
-fn text(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
-}
 
 #[test]
 fn old_versions_weak_ciphers_and_other_protocols_are_refused_in_words() {

@@ -1,5 +1,6 @@
 //! Brokers to stand before.
 
+use super::log::Log;
 use super::process::Process;
 use super::{eventually, free_port, loopback};
 use std::fs;
@@ -58,6 +59,11 @@ impl Broker {
             TcpStream::connect(addr).is_ok()
         });
         Broker { process, addr, _folder: folder }
+    }
+
+    /// What it says.
+    pub(crate) fn log(&self) -> &Log {
+        &self.process.log
     }
 
     /// Ends it as an operator does; returns its whole log.
