@@ -10,7 +10,7 @@
     clippy::cast_precision_loss,
     reason = "a bench prints what it found"
 )]
-#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use mqtt_bouncer::admission::{As, Ban, BanList, Client, Match, Terms, Timestamp, Until, Who};
 use mqtt_bouncer::bouncer::Bouncer;

@@ -160,15 +160,26 @@ fn echo() -> SocketAddr {
     addr
 }
 
+/// How many call at once.
+const AT_ONCE: usize = 32;
+
 /// A process of 32 callers, of the lowest priority.
 struct Callers(Child);
 
 impl Callers {
     fn start(socket: &Path) -> Callers {
         let own = std::env::current_exe().expect("this benchmark");
-        let child = Command::new("nice").args(["-n", "19"]).arg(own).arg(CALLERS).arg(socket).spawn();
-        std::thread::sleep(Duration::from_millis(300));
-        Callers(child.expect("nice is there"))
+        let child = Command::new("nice")
+            .args(["-n", "19"])
+            .arg(own)
+            .arg(CALLERS)
+            .arg(socket)
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = child.expect("nice is there");
+        let said = BufReader::new(child.stdout.take().expect("piped"));
+        assert_eq!(said.lines().take(AT_ONCE).count(), AT_ONCE, "all of them call");
+        Callers(child)
     }
 }
 
@@ -182,9 +193,11 @@ impl Drop for Callers {
 /// 32 callers who make, look at and lift bans as fast as they can, until they are killed.
 fn call_for_ever(socket: &Path) {
     std::thread::scope(|scope| {
-        for index in 0..32 {
+        for index in 0..AT_ONCE {
             scope.spawn(move || {
                 let mut caller = Caller::new(socket);
+                caller.call("GET", "/api/v5/status", b"");
+                println!("calling");
                 for number in 0..u32::MAX {
                     let who = format!("single-{}-{index}-{number}", std::process::id());
                     let body = format!(r#"{{"as":"clientid","who":"{who}"}}"#);

@@ -10,7 +10,7 @@
     clippy::cast_possible_truncation,
     reason = "a bench prints what it found"
 )]
-#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use mqtt_bouncer::admission::{Client, Timestamp};
 use mqtt_bouncer::refused::{Attempt, Codes, Reason, Refused, RefusedSettings};

@@ -107,7 +107,7 @@ impl Lockout {
 }
 
 /// Whom an address stands for: a site with IPv6 has a network of its own to choose addresses from.
-fn place(peer: IpAddr) -> IpAddr {
+pub fn place(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(addr) => addr.into(),
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & (u128::MAX << 64)).into(),

@@ -18,7 +18,7 @@ mod user;
 pub use api_key::{ApiKey, KeyName, KeyNameError};
 pub use book::{AccountChange, AccountError, Book, KeyEdit, NewKey, UserEdit};
 pub use files::{FileError, FirstUser, read_api_keys, read_first_user};
-pub use lockout::Lockout;
+pub use lockout::{Lockout, place};
 pub use password::{BadPassword, Password, PasswordHash};
 pub use role::{Role, UnknownRole};
 pub use secret::{Digest, Secret};

@@ -1,5 +1,6 @@
 //! Those who may use the API, in memory and on disk: on disk first, then in force, then acknowledged.
 
+use super::pace::Pace;
 use crate::accounts::{
     AccountChange, AccountError, ApiKey, BadPassword, Book, FirstUser, KeyEdit, Lockout, NewKey, Password,
     PasswordHash, Role, Secret, TokenError, Tokens, User, UserEdit, UserName,
@@ -27,6 +28,7 @@ struct Shared {
     changing: AsyncMutex<()>,
     tokens: Mutex<Tokens>,
     lockout: Mutex<Lockout>,
+    pace: Pace,
     /// How many passwords are hashed at once: 20 ms and 19 MiB each.
     hashing: Arc<Semaphore>,
 }
@@ -62,6 +64,7 @@ impl Accounts {
             changing: AsyncMutex::new(()),
             tokens: Mutex::new(Tokens::new(TOKEN_TTL)),
             lockout: Mutex::default(),
+            pace: Pace::default(),
             hashing: Arc::new(Semaphore::new(hashing)),
         }))
     }
@@ -249,6 +252,10 @@ impl Accounts {
 
     pub(super) fn lockout(&self) -> MutexGuard<'_, Lockout> {
         self.0.lockout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pace(&self) -> &Pace {
+        &self.0.pace
     }
 
     fn tokens(&self) -> MutexGuard<'_, Tokens> {

@@ -9,7 +9,7 @@ use super::api::Admin;
 use super::fault::Fault;
 use super::settings::Limits;
 use super::{body, cookie, dashboard};
-use crate::accounts::{Lockout, Role, TokenError};
+use crate::accounts::{Role, TokenError};
 use crate::telemetry::Shown;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
@@ -280,16 +280,15 @@ fn with_token(admin: &Admin, token: &str) -> Result<Principal, Fault> {
     Ok(Principal { kind: Kind::User, name: user.as_str().to_owned(), role })
 }
 
-/// Counts an attempt to log in as a failure; whoever succeeds gives it back.
-pub(super) fn begin_attempt(
-    lockout: &mut Lockout,
-    origin: Origin,
-    now: crate::admission::detection::Moment,
-) -> Result<Option<Duration>, Fault> {
-    match origin {
-        Origin::Socket => Ok(None),
-        Origin::Peer(peer) => lockout.attempt(peer.ip(), now).map_err(Fault::too_many_requests),
+/// Counts an attempt to log in as a failure; whoever succeeds gives it back. No address may make too many of either.
+pub(super) fn begin_attempt(admin: &Admin, origin: Origin) -> Result<Option<Duration>, Fault> {
+    let Origin::Peer(peer) = origin else { return Ok(None) };
+    let (accounts, now) = (&admin.accounts, admin.bouncer.clock().moment());
+    // Who is locked is told for how long, however fast it comes.
+    if accounts.lockout().wait(peer.ip(), now).is_none() {
+        accounts.pace().attempt(peer.ip()).map_err(Fault::too_fast)?;
     }
+    accounts.lockout().attempt(peer.ip(), now).map_err(Fault::too_many_requests)
 }
 
 /// Says that an address was locked.

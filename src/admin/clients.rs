@@ -6,7 +6,7 @@ use super::api::Admin;
 use super::body;
 use super::extract::Path;
 use super::fault::{Fault, FaultBody};
-use super::listing::{Meta, Order, Words};
+use super::listing::{Meta, Order, Words, gathered};
 use crate::admission::Timestamp;
 use crate::net::tls::TlsFacts;
 use crate::sessions::{Live, Sessions};
@@ -17,7 +17,6 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use selection::{COLUMNS, Column, Filter, level_of, select};
 use serde::Serialize;
-use tokio::task::spawn_blocking;
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -204,13 +203,12 @@ async fn clients(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Resul
     let words = Words::read(query.as_deref(), WORDS)?;
     let (page, filter) = (words.page()?, Filter::read(&words)?);
     let order = words.order(COLUMNS, Order { column: Column::Number, is_descending: false })?;
-    // A million sessions take a while; nobody waits for that but the caller.
-    let selected = spawn_blocking(move || {
+    gathered(move || {
         let (rows, count) = select(&admin.proxy.sessions, &filter, order, page);
         let data = rows.iter().map(|live| shown(live, &admin.node)).collect();
         ClientsPage { data, meta: page.meta(count) }
-    });
-    selected.await.map(Json).map_err(|_| Fault::internal(&"the list could not be made"))
+    })
+    .await
 }
 
 /// One of them: the session that began last, where several have this client identifier.

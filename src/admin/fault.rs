@@ -45,8 +45,17 @@ impl Fault {
 
     /// The caller may try again after so long.
     pub(super) fn too_many_requests(wait: Duration) -> Fault {
+        Fault::wait("too many failed attempts from this address", wait)
+    }
+
+    /// The address has passwords checked too fast; it may go on in a moment.
+    pub(super) fn too_fast(wait: Duration) -> Fault {
+        Fault::wait("too many attempts from this address", wait)
+    }
+
+    fn wait(why: &str, wait: Duration) -> Fault {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let message = format!("too many failed attempts from this address; try again in {seconds} s");
+        let message = format!("{why}; try again in {seconds} s");
         let header = Some((RETRY_AFTER, seconds.into()));
         Fault { header, ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", &message) }
     }

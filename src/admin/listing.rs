@@ -4,12 +4,21 @@ use super::extract::is_text;
 use super::fault::Fault;
 use crate::admission::Timestamp;
 use crate::telemetry::Shown;
+use axum::Json;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
+use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
+
+/// Answers with what takes a while to gather: a million rows are looked at, and nobody waits for that but the caller.
+pub(super) async fn gathered<P: Send + 'static>(
+    gather: impl FnOnce() -> P + Send + 'static,
+) -> Result<Json<P>, Fault> {
+    spawn_blocking(gather).await.map(Json).map_err(|_| Fault::internal(&"the list could not be made"))
+}
 
 /// The words of a query, decoded.
 #[derive(Debug)]

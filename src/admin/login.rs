@@ -62,7 +62,7 @@ struct License {
         (status = OK, description = "a token", body = LoggedIn),
         (status = BAD_REQUEST, description = "the body is wrong", body = FaultBody),
         (status = UNAUTHORIZED, description = "`BAD_USERNAME_OR_PWD`", body = FaultBody),
-        (status = TOO_MANY_REQUESTS, description = "too many failed attempts from this address", body = FaultBody),
+        (status = TOO_MANY_REQUESTS, description = "too many attempts from this address, or too many that failed", body = FaultBody),
     )
 )]
 async fn login(
@@ -90,7 +90,7 @@ pub(super) async fn enter(
     Credentials { username, password }: Credentials,
 ) -> Result<(Principal, Secret), Fault> {
     let clock = admin.bouncer.clock();
-    let locked = auth::begin_attempt(&mut admin.accounts.lockout(), origin, clock.moment())?;
+    let locked = auth::begin_attempt(admin, origin)?;
     let user = admin.accounts.user_with(&username, &password).await;
     let token = user.as_ref().map(|user| admin.accounts.log_in(user, clock.moment())).transpose();
     let token = token.map_err(|error| Fault::internal(&Chain(&error)))?.flatten();

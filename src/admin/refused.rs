@@ -6,7 +6,7 @@ mod top;
 use super::api::Admin;
 use super::extract::Path;
 use super::fault::{Fault, FaultBody};
-use super::listing::{Meta, Words};
+use super::listing::{Meta, Words, gathered};
 use crate::refused::{Origin, Row, TlsSeen};
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -14,7 +14,6 @@ use axum::http::StatusCode;
 use compact_str::CompactString;
 use selection::{COLUMNS, Filter, LATEST_FIRST, select};
 use serde::Serialize;
-use tokio::task::spawn_blocking;
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -187,11 +186,11 @@ async fn refused(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Resul
     let (page, filter) = (words.page()?, Filter::read(&words)?);
     let order = words.order(COLUMNS, LATEST_FIRST)?;
     let now = admin.bouncer.clock().now();
-    let selected = spawn_blocking(move || {
+    gathered(move || {
         let (rows, count) = select(&admin.proxy.refused, now, &filter, order, page);
         RefusedPage { data: rows.iter().map(body).collect(), meta: page.meta(count) }
-    });
-    selected.await.map(Json).map_err(|_| Fault::internal(&"the list could not be made"))
+    })
+    .await
 }
 
 /// Forgets all of them.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -96,6 +96,17 @@ async fn upstreams(State(admin): State<Admin>) -> Json<UpstreamsBody> {
     Json(UpstreamsBody { data: routes.groups.all().map(|group| clock.group(group)).collect() })
 }
 
+/// Which server.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "this describes the parts of the path that are read one by one")]
+struct ServerPath {
+    /// `default` for `[upstream]`; percent-encoded
+    group: String,
+    /// as the config file writes it; percent-encoded
+    server: String,
+}
+
 /// Takes no new clients to a broker from now on.
 ///
 /// Those who are there stay. It holds until `resume`, until the config file says another `state` of it than it did, or until
@@ -104,10 +115,7 @@ async fn upstreams(State(admin): State<Admin>) -> Json<UpstreamsBody> {
     post,
     path = "/api/v5/upstreams/{group}/{server}/drain",
     tag = "upstreams",
-    params(
-        ("group" = String, Path, description = "`default` for `[upstream]`; percent-encoded"),
-        ("server" = String, Path, description = "as the config file writes it; percent-encoded"),
-    ),
+    params(ServerPath),
     responses(
         (status = OK, description = "how it is now", body = ServerBody),
         (status = BAD_REQUEST, description = "the path is wrong", body = FaultBody),
@@ -126,10 +134,7 @@ async fn drain(
     post,
     path = "/api/v5/upstreams/{group}/{server}/resume",
     tag = "upstreams",
-    params(
-        ("group" = String, Path, description = "`default` for `[upstream]`; percent-encoded"),
-        ("server" = String, Path, description = "as the config file writes it; percent-encoded"),
-    ),
+    params(ServerPath),
     responses(
         (status = OK, description = "how it is now", body = ServerBody),
         (status = BAD_REQUEST, description = "the path is wrong", body = FaultBody),

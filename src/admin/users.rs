@@ -187,7 +187,7 @@ async fn remove_user(
         (status = BAD_REQUEST, description = "`ERROR_PWD_NOT_MATCH`, or the new one is none", body = FaultBody),
         (status = UNAUTHORIZED, description = "`API_KEY_NOT_ALLOW`", body = FaultBody),
         (status = NOT_FOUND, description = "`USER_NOT_FOUND`", body = FaultBody),
-        (status = TOO_MANY_REQUESTS, description = "too many failed attempts from this address", body = FaultBody),
+        (status = TOO_MANY_REQUESTS, description = "too many attempts from this address, or too many that failed", body = FaultBody),
     )
 )]
 async fn change_password(
@@ -205,8 +205,7 @@ async fn change_password(
         None if caller.kind == Kind::Local => {}
         None => return Err(Fault::bad_request(&"old_pwd is missing")),
         Some(old) => {
-            let now = admin.bouncer.clock().moment();
-            let locked = auth::begin_attempt(&mut admin.accounts.lockout(), origin, now)?;
+            let locked = auth::begin_attempt(&admin, origin)?;
             let is_right = admin.accounts.user_with(&name, &old).await.is_some();
             if let Origin::Peer(peer) = origin {
                 if is_right {

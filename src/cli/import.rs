@@ -2,24 +2,24 @@
 
 use super::Outcome;
 use super::book::Book;
+use super::listing::of_file;
 use super::out::{remark, say};
-use super::site::Place;
-use crate::admin::Mode;
-use crate::admission::{As, Ban, BanList, List, MAX_WHO, Timestamp, Who};
+use super::site::{Place, runtime};
+use crate::admin::{self, Changes, Mode, Rehearsed};
+use crate::admission::{As, Ban, List, MAX_WHO, Timestamp, Who};
 use crate::app::STORE_FILE;
-use crate::config::BanConfig;
+use crate::config::Config;
 use crate::exchange::{self, Format, ReadOptions};
-use crate::store::{Filter, ReadError, Reader};
+use crate::store::{FileBan, Reader};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -91,7 +91,7 @@ impl Import {
         self,
         list: List,
         place: &Place,
-        of_file: &[BanConfig],
+        config: Option<&Config>,
         now: Timestamp,
         json: bool,
     ) -> Outcome {
@@ -107,9 +107,8 @@ impl Import {
         }
         let total = bans.len();
         let (verb, added, changed) = if self.dry_run {
-            let fixed = of_file.iter().map(|ban| &ban.who);
-            let changed = rehearse(list, &bans, fixed, &place.folder("a dry run")?.join(STORE_FILE))?;
-            ("would import", total - changed, changed)
+            let done = rehearse(list, &bans, place, config, now)?;
+            ("would import", done.added, done.changed)
         } else {
             let book = Book::open(place)?;
             let bar = bar(total, if book.is_running() { "sending" } else { "writing" });
@@ -209,62 +208,29 @@ fn says_the_same(one: &Ban, other: &Ban) -> bool {
         && one.terms.by == other.terms.by
 }
 
-/// Finds what an import would be refused for, and how many of the bans are known already.
-fn rehearse<'w>(
+/// What the import would come to, at the proxy elsewhere or in the file of the store.
+fn rehearse(
     list: List,
     bans: &[Ban],
-    fixed: impl Iterator<Item = &'w Who>,
-    store: &Path,
-) -> Result<usize, Box<dyn Error>> {
-    // Expensive patterns are limited in number, together with those that are there.
-    let patterns = BanList::default();
-    let is_dear = |who: &Who| who.pattern().is_some_and(|pattern| pattern.class().max().is_some());
-    let mut known = 0;
-    if store.exists() {
-        let reader = Reader::open(store)?;
-        for kind in As::ALL.into_iter().filter(|kind| kind.is_pattern()) {
-            let filter = Filter { kind: Some(kind), ..Filter::default() };
-            reader.for_each(list, &filter, |ban| {
-                if is_dear(&ban.who) {
-                    let _ = patterns.insert(ban);
-                }
-                ControlFlow::Continue(())
-            })?;
+    place: &Place,
+    config: Option<&Config>,
+    now: Timestamp,
+) -> Result<Changes, Box<dyn Error>> {
+    let folder = match place {
+        Place::Elsewhere(caller) => {
+            let Rehearsed { added, mistakes } = runtime()?.block_on(caller.rehearse(list, bans))?;
+            if let Some(first) = mistakes.into_iter().next() {
+                return Err(first.into());
+            }
+            return Ok(Changes { added, changed: bans.len().saturating_sub(added) });
         }
-        known = known_to(&reader, list, bans)?;
-    }
-    let dear: Vec<&Ban> = bans.iter().filter(|ban| is_dear(&ban.who)).collect();
-    if let Some(like) = dear.first() {
-        // Those of the config file take places, too.
-        for who in fixed.filter(|who| is_dear(who)) {
-            let _ = patterns.insert(Ban { who: who.clone(), terms: like.terms.clone() });
-        }
-    }
-    for ban in dear {
-        patterns.insert(ban.clone())?;
-    }
-    Ok(known)
+        Place::Folder(folder) => folder,
+    };
+    let store = folder.join(STORE_FILE);
+    let reader = if store.exists() { Reader::open(store)? } else { Reader::of_nothing()? };
+    let of_file: Vec<FileBan> = config.into_iter().flat_map(|config| of_file(list, config, now)).collect();
+    Ok(admin::rehearse(&reader.view(&of_file)?, list, Mode::Put, bans, now)??)
 }
-
-/// How many of these the store has: asked one by one where they are few, else found in one reading of the store.
-fn known_to(reader: &Reader, list: List, bans: &[Ban]) -> Result<usize, ReadError> {
-    let mut known = 0;
-    if bans.len() < FEW {
-        for ban in bans {
-            known += usize::from(reader.get(list, &ban.who)?.is_some());
-        }
-    } else {
-        let names: HashSet<&Who> = bans.iter().map(|ban| &ban.who).collect();
-        reader.for_each(list, &Filter::default(), |ban| {
-            known += usize::from(names.contains(&ban.who));
-            ControlFlow::Continue(())
-        })?;
-    }
-    Ok(known)
-}
-
-/// How many are looked for one by one.
-const FEW: usize = 10_000;
 
 fn bar(total: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX));

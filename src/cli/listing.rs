@@ -208,7 +208,7 @@ impl Source<'_> {
 }
 
 /// The bans of the config file as they would be in force.
-fn of_file(list: List, config: &Config, now: Timestamp) -> impl Iterator<Item = FileBan> {
+pub(super) fn of_file(list: List, config: &Config, now: Timestamp) -> impl Iterator<Item = FileBan> {
     config.bans_of(list).iter().cloned().map(move |ban| {
         let terms = Terms { by: ban.by, reason: ban.reason, at: ban.at.unwrap_or(now), until: ban.until };
         FileBan { list, ban: Ban { who: ban.who, terms }, hits: 0, last_hit: None }

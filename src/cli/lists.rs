@@ -164,8 +164,8 @@ impl Action {
             Action::List(listing) => listing.run(list, &Source::at(place)?, json),
             Action::Show(Show { who }) => listing::show(list, &who.parse(None)?, json, &Source::at(place)?),
             Action::Extend(extend) => extend.run(list, place, of_file, now, json),
-            Action::Export(export) => export.run(list, place.folder("export")?),
-            Action::Import(import) => import.run(list, place, of_file, now, json),
+            Action::Export(export) => export.run(list, place),
+            Action::Import(import) => import.run(list, place, config, now, json),
             Action::Add(add) => add.run(list, place, now, json),
             Action::Remove(remove) => remove.run(list, place, of_file, json),
             Action::Clear(_) => {

@@ -12,6 +12,7 @@ mod listing;
 mod lists;
 mod out;
 mod paging;
+mod password;
 mod refused;
 mod serve;
 mod show;

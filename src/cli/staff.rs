@@ -66,11 +66,12 @@ impl Staff {
         }
     }
 
-    pub(super) fn change_password(&self, name: &str, password: &Password) -> Done<()> {
+    /// A proxy elsewhere wants to be shown the old password.
+    pub(super) fn change_password(&self, name: &str, old: Option<&str>, password: &Password) -> Done<()> {
         match &self.keeper {
             Keeper::Stopped(accounts) => self.run(accounts.change_password(name, password)),
             Keeper::Running(caller) => {
-                Ok(self.runtime.block_on(caller.change_password(name, password.expose()))?)
+                Ok(self.runtime.block_on(caller.change_password(name, old, password.expose()))?)
             }
         }
     }

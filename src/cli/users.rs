@@ -1,17 +1,17 @@
 //! `users`: who may log in to the API.
 
-use super::Outcome;
 use super::out::{done, fitted};
 use super::site::Site;
 use super::staff::Staff;
+use super::{Outcome, password};
 use crate::accounts::{Password, Role};
 use crate::clock::Clock;
 use crate::telemetry::Shown;
 use clap::{Args, Subcommand};
 use std::error::Error;
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct Users {
@@ -47,6 +47,9 @@ enum Action {
         name: String,
         #[command(flatten)]
         password: PasswordFile,
+        /// A file whose first line is the password that it has; needed with --api.
+        #[arg(long, value_name = "FILE")]
+        old_password_file: Option<PathBuf>,
     },
     /// Changes what a user may do.
     Role {
@@ -97,9 +100,10 @@ impl Users {
                 staff.add_user(&name, &password.read()?, role, description)?;
                 done("added", json)?;
             }
-            Action::Passwd { name, password } => {
+            Action::Passwd { name, password, old_password_file } => {
                 let staff = open()?;
-                staff.change_password(&name, &password.read()?)?;
+                let old = old_password_file.as_deref().map(password::of_file).transpose()?;
+                staff.change_password(&name, old.as_deref(), &password.read()?)?;
                 done("changed", json)?;
             }
             Action::Role { name, role } => {
@@ -118,65 +122,9 @@ impl Users {
 impl PasswordFile {
     fn read(&self) -> Result<Password, Box<dyn Error>> {
         let text = match &self.password_file {
-            Some(path) => of_file(path)?,
-            None if io::stdin().is_terminal() => of_terminal()?,
-            None => of_stdin()?,
+            Some(path) => password::of_file(path)?,
+            None => password::new()?,
         };
         text.parse().map_err(|error| format!("the password {error}").into())
     }
-}
-
-fn of_file(path: &Path) -> Result<String, String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-fn of_stdin() -> io::Result<String> {
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// Asks twice, and shows nothing of it.
-fn of_terminal() -> Result<String, Box<dyn Error>> {
-    let _silence = Silence::new()?;
-    let ask = |prompt: &str| {
-        let mut screen = io::stderr().lock();
-        let _ = write!(screen, "{prompt}").and_then(|()| screen.flush());
-        let answer = of_stdin();
-        let _ = writeln!(screen);
-        answer
-    };
-    let password = ask("Password: ")?;
-    if ask("Again: ")? == password { Ok(password) } else { Err("the two passwords differ".into()) }
-}
-
-/// A terminal that does not show what is typed, until this is dropped.
-struct Silence;
-
-impl Silence {
-    fn new() -> io::Result<Silence> {
-        let status = stty("-echo")?;
-        if status.success() {
-            Ok(Silence)
-        } else {
-            Err(io::Error::other("the terminal goes on showing what is typed"))
-        }
-    }
-}
-
-impl Drop for Silence {
-    fn drop(&mut self) {
-        let _ = stty("echo");
-    }
-}
-
-fn stty(setting: &str) -> io::Result<std::process::ExitStatus> {
-    Command::new("stty")
-        .arg(setting)
-        .stdin(Stdio::inherit())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
 }

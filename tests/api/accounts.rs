@@ -296,3 +296,72 @@ fn the_command_line_manages_accounts_of_a_running_proxy_and_of_a_stopped_one() {
         }
     }
 }
+
+#[test]
+fn the_command_line_manages_accounts_and_lists_of_a_proxy_elsewhere() {
+    let site = Site::new("");
+    let proxy = site.serve();
+    assert_eq!(site.run(&["users", "add", "boss"], "password-1\n").0, Some(0));
+    let key = site.run(&["api-keys", "add", "ci", "--json"], "").1;
+    let key: Value = serde_json::from_str(&key).expect("JSON");
+    site.write(
+        "key",
+        format!(
+            "{}:{}",
+            key["api_key"].as_str().expect("a key"),
+            key["api_secret"].as_str().expect("a secret")
+        ),
+    );
+    site.write("password", "password-1\n");
+    site.write("wrong", "password-9\n");
+    let url = format!("http://127.0.0.1:{}", proxy.api.port());
+    let file = |name: &str| site.path(name).display().to_string();
+    let (key, password, wrong) = (file("key"), file("password"), file("wrong"));
+    let with_key = ["--api", &url, "--api-key-file", &key];
+    let as_boss = ["--api", &url, "--api-user", "boss", "--api-password-file", &password];
+    let run = |command: &[&str], way: &[&str], input: &str| {
+        let (code, stdout, stderr) = site.run(&[command, way].concat(), input);
+        if code == Some(0) { stdout } else { format!("{code:?} {stderr}") }
+    };
+
+    // A key may manage neither users nor keys.
+    assert!(run(&["users", "list"], &with_key, "").contains("don't have permission"));
+    assert!(run(&["users", "list"], &as_boss, "").contains("\nboss "));
+    assert_eq!(run(&["users", "add", "eve", "--role", "viewer"], &as_boss, "password-2\n"), "added\n");
+    assert!(run(&["users", "passwd", "eve"], &as_boss, "password-3\n").contains("old_pwd is missing"));
+    site.write("old", "password-2\n");
+    let old = ["passwd", "eve", "--old-password-file", &file("old")];
+    assert_eq!(run(&[&["users"][..], &old].concat(), &as_boss, "password-3\n"), "changed\n");
+    assert_eq!(proxy.login("eve", "password-3").status, 200);
+    assert_eq!(run(&["users", "remove", "eve"], &as_boss, ""), "removed\n");
+    assert!(run(&["api-keys", "add", "other"], &as_boss, "").contains(':'));
+    assert!(run(&["api-keys", "list"], &as_boss, "").contains("\nother "));
+    assert!(proxy.log.text().contains("/api/v5/logout"), "whoever logs in, logs out");
+    let as_stranger = ["--api", &url, "--api-user", "boss", "--api-password-file", &wrong];
+    assert!(run(&["status"], &as_stranger, "").contains("Auth failed"));
+    let asked = ["--api", &url, "--api-user", "boss"];
+    assert!(run(&["status"], &asked, "").contains("expected --api-password-file"));
+    let in_the_clear =
+        ["--api", "http://192.0.2.1:1", "--api-user", "boss", "--api-password-file", &password];
+    assert!(run(&["status"], &in_the_clear, "").contains("in the clear"));
+
+    site.write("list.csv", "as,who,reason\nclientid,a,one\nusername,b,two\n");
+    let list = file("list.csv");
+    let rehearsed = "would import 2: 2 new, 0 known\n";
+    assert_eq!(run(&["bans", "import", &list, "--dry-run"], &with_key, ""), rehearsed);
+    assert_eq!(run(&["bans", "list"], &with_key, "").lines().count(), 1, "nothing has changed");
+    assert_eq!(run(&["bans", "import", &list], &with_key, ""), "imported 2: 2 new, 0 known\n");
+    site.write("list.csv", "as,who,reason\nclientid,a,three\nusername,c,two\n");
+    let rehearsed = "would import 2: 1 new, 1 known\n";
+    assert_eq!(run(&["bans", "import", &list, "--dry-run"], &with_key, ""), rehearsed);
+    for form in ["jsonl", "emqx-csv", "emqx-json", "tbmq-json"] {
+        let here = site.run(&["bans", "export", "--format", form], "").1;
+        assert_eq!(run(&["bans", "export", "--format", form], &with_key, ""), here, "{form}");
+        assert!(here.contains("one"), "{here}");
+    }
+    let (code, stdout, stderr) =
+        site.run(&[&["bans", "export", "--as", "username", "--text", "b"][..], &with_key].concat(), "");
+    assert_eq!((code, stdout.lines().count(), stderr.as_str()), (Some(0), 1, "exported 1\n"));
+    let unwritable = run(&["bans", "export", "--format", "plain"], &with_key, "");
+    assert!(unwritable.contains("cannot be written as plain"), "{unwritable}");
+}

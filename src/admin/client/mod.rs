@@ -1,10 +1,11 @@
 //! Calls a running proxy, through its socket or at a URL.
 
+mod export;
 mod inside;
 mod steer;
 mod way;
 
-pub use way::RemoteError;
+pub use way::{Proof, RemoteError};
 
 use crate::admin::explain::Asked;
 use crate::admin::explanation::{self, BadExplanation, Explained};
@@ -22,7 +23,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::io;
@@ -34,6 +35,15 @@ use way::Way;
 #[derive(Debug, Clone)]
 pub struct Caller {
     way: Way,
+}
+
+/// What an import would come to.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Rehearsed {
+    /// New ones.
+    pub added: usize,
+    /// The first of what it would be refused for.
+    pub mistakes: Vec<String>,
 }
 
 /// A call that changed nothing, or of which nobody knows.
@@ -95,13 +105,26 @@ impl Caller {
         Caller { way: Way::Socket(socket) }
     }
 
-    /// Calls the proxy whose API is at this URL, with the key in a file, believing the authorities of the system and of
-    /// `ca_file`.
+    /// Calls the proxy whose API is at this URL, believing the authorities of the system and of `ca_file`.
     ///
     /// # Errors
     /// It is no URL, or one of the files cannot be used.
-    pub fn remote(url: &str, key_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Caller, RemoteError> {
-        Ok(Caller { way: Way::to(url, key_file, ca_file)? })
+    pub fn remote(url: &str, proof: Proof<'_>, ca_file: Option<&Path>) -> Result<Caller, RemoteError> {
+        Ok(Caller { way: Way::to(url, proof, ca_file)? })
+    }
+
+    /// The same, logged in as this user, who is to be [logged out](Caller::log_out).
+    pub async fn log_in(self, username: &str, password: &str) -> Result<Caller, CallError> {
+        let asked = serde_json::json!({ "username": username, "password": password });
+        let answer = read(&self.call(Method::POST, "login", json(&asked)).await?)?;
+        let token = answer.get("token").and_then(Value::as_str).unwrap_or_default();
+        let odd = || CallError::Refused { code: "BAD_TOKEN".into(), message: "the token is none".into() };
+        Ok(Caller { way: self.way.with_token(token).ok_or_else(odd)? })
+    }
+
+    /// Takes the token back that this caller shows.
+    pub async fn log_out(&self) -> Result<(), CallError> {
+        self.call(Method::POST, "logout", empty()).await.map(drop)
     }
 
     /// The socket or the URL.
@@ -136,18 +159,36 @@ impl Caller {
         bans: &[Ban],
         seen: impl Fn(usize),
     ) -> Result<Changes, CallError> {
+        let answer = self.send_all(list, mode, bans, "", seen).await?;
+        serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error).into())
+    }
+
+    /// What such an import would come to, without making it: how many would be new, and the first of what it would be
+    /// refused for.
+    pub async fn rehearse(&self, list: List, bans: &[Ban]) -> Result<Rehearsed, CallError> {
+        let answer = self.send_all(list, Mode::Put, bans, "&dry_run=true", |_| {}).await?;
+        serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error).into())
+    }
+
+    async fn send_all(
+        &self,
+        list: List,
+        mode: Mode,
+        bans: &[Ban],
+        words: &str,
+        seen: impl Fn(usize),
+    ) -> Result<Bytes, CallError> {
         let word = match mode {
             Mode::Put => "put",
             Mode::Add => "add",
         };
         // Whoever imports bans that have ended has said so on the command line.
-        let path = format!("{}/import?mode={word}&keep_expired=true", path_name(list));
+        let path = format!("{}/import?mode={word}&keep_expired=true{words}", path_name(list));
         let (sender, body) = Channel::<Bytes, Infallible>::new(4);
         let call = self.call(Method::POST, &path, body.boxed_unsync());
         // An answer that comes early is a refusal: then nobody takes the rest.
         let (answer, ()) = tokio::join!(call, send(bans, sender, seen));
-        let answer = answer?;
-        serde_json::from_slice(&answer).map_err(|error| BadExplanation::new(&error).into())
+        answer
     }
 
     /// A page of a list, by the query that asks for it.
@@ -192,20 +233,9 @@ impl Caller {
     }
 
     async fn call(&self, method: Method, path: &str, body: Body) -> Result<Bytes, CallError> {
-        let unreachable = |source| CallError::Unreachable { at: self.place(), source };
-        let stream = self.way.open().await?;
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(CallError::Broke)?;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v5/{path}"))
-            .header(HOST, self.way.host())
-            .header(CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(|error| unreachable(io::Error::other(error)))?;
-        if let Some(key) = self.way.key() {
-            request.headers_mut().insert(AUTHORIZATION, key);
-        }
+            http1::handshake(TokioIo::new(self.way.open().await?)).await.map_err(CallError::Broke)?;
+        let request = self.request(method, path, body)?;
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(CallError::Broke)?;
             let status = answer.status();
@@ -218,6 +248,21 @@ impl Caller {
             answer = exchange => answer,
             Err(error) = connection => Err(CallError::Broke(error)),
         }
+    }
+
+    fn request(&self, method: Method, path: &str, body: Body) -> Result<Request<Body>, CallError> {
+        let unreachable = |source| CallError::Unreachable { at: self.place(), source };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v5/{path}"))
+            .header(HOST, self.way.host())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|error| unreachable(io::Error::other(error)))?;
+        if let Some(key) = self.way.key() {
+            request.headers_mut().insert(AUTHORIZATION, key);
+        }
+        Ok(request)
     }
 }
 

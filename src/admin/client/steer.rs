@@ -63,9 +63,14 @@ impl Caller {
         self.call(Method::POST, "users", json(&new)).await.map(drop)
     }
 
-    /// Changes a user's password.
-    pub async fn change_password(&self, name: &str, password: &str) -> Result<(), CallError> {
-        let passwords = Passwords { old_pwd: None, new_pwd: password.to_owned() };
+    /// Changes a user's password. Who is not at the socket has to show the old one.
+    pub async fn change_password(
+        &self,
+        name: &str,
+        old: Option<&str>,
+        password: &str,
+    ) -> Result<(), CallError> {
+        let passwords = Passwords { old_pwd: old.map(str::to_owned), new_pwd: password.to_owned() };
         let path = format!("users/{}/change_pwd", encoded(name));
         self.call(Method::POST, &path, json(&passwords)).await.map(drop)
     }

@@ -29,8 +29,19 @@ pub(super) struct Remote {
     port: u16,
     /// As it stands in `Host`.
     authority: Authority,
-    /// `Basic …`, with the key. Shown nowhere.
+    /// `Basic …`, with the key, or `Bearer …`, with a token. Shown nowhere.
     key: Option<HeaderValue>,
+}
+
+/// How a caller says who it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Proof<'a> {
+    /// Not at all.
+    None,
+    /// By the key in this file.
+    KeyFile(&'a Path),
+    /// By a password, in a moment: see [`Caller::log_in`](super::Caller::log_in).
+    Password,
 }
 
 /// A URL, or a file that belongs to it, which cannot be used.
@@ -63,9 +74,9 @@ pub enum RemoteError {
     /// The file of the key has none.
     #[error("{} has no key; expected KEY:SECRET on its first line", .0.display())]
     NoKey(PathBuf),
-    /// The key would be read by whoever listens in.
+    /// The key or the password would be read by whoever listens in.
     #[error(
-        "{0} would send the key through the network in the clear; expected https, or an address of this machine"
+        "{0} would send the key or the password through the network in the clear; expected https, or an address of this machine"
     )]
     InTheClear(String),
 }
@@ -76,8 +87,8 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Way {
-    /// To a proxy elsewhere, with the key in a file, believing the authorities of the system and of `ca_file`.
-    pub(super) fn to(url: &str, key_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Way, RemoteError> {
+    /// To a proxy elsewhere, believing the authorities of the system and of `ca_file`.
+    pub(super) fn to(url: &str, proof: Proof<'_>, ca_file: Option<&Path>) -> Result<Way, RemoteError> {
         let bad = || RemoteError::Url(url.to_owned());
         let parsed: Uri = url.parse().map_err(|_| bad())?;
         let (is_https, usual_port) = match parsed.scheme_str() {
@@ -93,8 +104,11 @@ impl Way {
         }
         let is_here =
             host == "localhost" || host.parse().is_ok_and(|addr: std::net::IpAddr| addr.is_loopback());
-        let key = key_file.map(read_key).transpose()?;
-        if key.is_some() && !is_https && !is_here {
+        let key = match proof {
+            Proof::KeyFile(file) => Some(read_key(file)?),
+            Proof::None | Proof::Password => None,
+        };
+        if !matches!(proof, Proof::None) && !is_https && !is_here {
             return Err(RemoteError::InTheClear(url.to_owned()));
         }
         let named = ServerName::try_from(host.clone());
@@ -105,6 +119,15 @@ impl Way {
             authority,
             key,
         })))
+    }
+
+    /// The same, which shows this token from now on.
+    pub(super) fn with_token(self, token: &str) -> Option<Way> {
+        let Way::Url(mut remote) = self else { return Some(self) };
+        let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+        header.set_sensitive(true);
+        remote.key = Some(header);
+        Some(Way::Url(remote))
     }
 
     /// Opens a connection.
@@ -186,7 +209,7 @@ mod tests {
             ("http://[::1]:1/", "http://[::1]:1", 1),
             ("http://localhost", "http://localhost", 80),
         ] {
-            let way = Way::to(url, None, None).expect(url);
+            let way = Way::to(url, Proof::None, None).expect(url);
             let Way::Url(remote) = &way else { panic!("a URL") };
             assert_eq!((way.to_string().as_str(), remote.port), (shown, port));
         }
@@ -200,7 +223,7 @@ mod tests {
             "http://x/?a",
             "http:// x",
         ] {
-            assert!(matches!(Way::to(url, None, None), Err(RemoteError::Url(_))), "{url}");
+            assert!(matches!(Way::to(url, Proof::None, None), Err(RemoteError::Url(_))), "{url}");
         }
     }
 
@@ -209,11 +232,21 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("key");
         std::fs::write(&file, "key:secret:viewer\nmore").expect("written");
-        let way = Way::to("http://localhost:1", Some(&file), None).expect("this machine");
+        let way = Way::to("http://localhost:1", Proof::KeyFile(&file), None).expect("this machine");
         assert_eq!(way.key().expect("a key"), "Basic a2V5OnNlY3JldA==");
         assert!(!format!("{way:?} {:?}", way.key()).contains("a2V5"));
-        assert!(matches!(Way::to("http://10.0.0.1:1", Some(&file), None), Err(RemoteError::InTheClear(_))));
+        for proof in [Proof::KeyFile(&file), Proof::Password] {
+            let way = Way::to("http://10.0.0.1:1", proof, None);
+            assert!(matches!(way, Err(RemoteError::InTheClear(_))), "{proof:?}");
+        }
+        let way = Way::to("http://localhost:1", Proof::Password, None).expect("this machine");
+        let way = way.with_token("t0ken").expect("a token");
+        assert_eq!(way.key().expect("a token"), "Bearer t0ken");
+        assert!(!format!("{way:?} {:?}", way.key()).contains("t0ken"));
         std::fs::write(&file, "key").expect("written");
-        assert!(matches!(Way::to("http://localhost:1", Some(&file), None), Err(RemoteError::NoKey(_))));
+        assert!(matches!(
+            Way::to("http://localhost:1", Proof::KeyFile(&file), None),
+            Err(RemoteError::NoKey(_))
+        ));
     }
 }

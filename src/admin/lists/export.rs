@@ -2,7 +2,7 @@
 
 use super::import::FORMATS;
 use super::target::Listed;
-use super::wanted::{EXPORT, Wanted};
+use super::wanted::{Wanted, of_export};
 use crate::admin::api::Admin;
 use crate::admin::fault::{Fault, FaultBody};
 use crate::admin::query::Params;
@@ -55,7 +55,7 @@ pub(super) async fn export(
     Listed(list): Listed,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Fault> {
-    let params = Params::read(query.as_deref(), &EXPORT)?;
+    let params = Params::read(query.as_deref(), &of_export())?;
     let format = params.parsed("format", |name| name.parse().ok(), FORMATS)?.unwrap_or(Format::JsonLines);
     let skip_unwritable = params.flag("skip_unwritable")?;
     let selection = Wanted::for_export(&params, admin.moment())?;

@@ -1,11 +1,13 @@
 //! Takes in a file of bans or exemptions, in any of the forms that are read: all of it or nothing.
 
+use super::rehearsal::{is_dear, too_long, try_patterns};
 use super::target::Listed;
 use super::{change, log_one};
 use crate::admin::api::Admin;
 use crate::admin::fault::{Fault, FaultBody};
 use crate::admin::query::Params;
-use crate::admission::{As, List};
+use crate::admission::{As, Ban, List};
+use crate::bouncer::Bouncer;
 use crate::exchange::{self, Format, ReadOptions};
 use crate::store::Change;
 use crate::telemetry::Shown;
@@ -31,7 +33,7 @@ pub enum Mode {
 }
 
 /// What an import has done, or would do.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Imported {
     /// New ones.
     added: usize,
@@ -96,9 +98,16 @@ pub(super) async fn import(
     let bytes = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
     let records = BufReader::new(SyncIoBridge::new(bytes));
     if params.flag("dry_run")? {
-        let tried =
-            tokio::task::spawn_blocking(move || try_out(&admin, format, records, list, mode, options));
-        return tried.await.map_err(|_| Fault::internal(&"the records could not be read"))?.map(Json);
+        let bouncer = admin.bouncer.clone();
+        let trying =
+            tokio::task::spawn_blocking(move || try_out(&bouncer, format, records, list, mode, options));
+        let tried = trying.await.map_err(|_| Fault::internal(&"the records could not be read"))??;
+        let Tried { mut imported, dear } = tried;
+        let found = admin.store.look_long(move |view| try_patterns(&view, list, &dear)).await?;
+        if let Err(error) = found {
+            imported.note(error.to_string());
+        }
+        return Ok(Json(imported));
     }
     let read = tokio::task::spawn_blocking(move || read_changes(format, records, list, mode, options));
     let changes = read.await.map_err(|_| Fault::internal(&"the records could not be read"))??;
@@ -118,48 +127,62 @@ pub(super) async fn import(
     }))
 }
 
+/// What an import would come to, and the bans in it whose number is limited, together with those that are there.
+struct Tried {
+    imported: Imported,
+    dear: Vec<Ban>,
+}
+
 /// What would come of an import.
 fn try_out(
-    admin: &Admin,
+    bouncer: &Bouncer,
     format: Format,
     records: impl BufRead,
     list: List,
     mode: Mode,
     options: ReadOptions,
-) -> Result<Imported, Fault> {
+) -> Result<Tried, Fault> {
     let now = options.now;
-    let (mut seen, mut mistakes, mut mistakes_in_all) = (HashSet::new(), Vec::new(), 0);
-    let (mut added, mut changed, mut records_in_all) = (0, 0, 0);
-    let lists = admin.bouncer.admission();
+    let (mut seen, mut dear) = (HashSet::new(), Vec::new());
+    let mut imported = Imported { records: Some(0), mistakes: Some(Vec::new()), ..Imported::default() };
+    imported.mistakes_in_all = Some(0);
+    let lists = bouncer.admission();
     for record in exchange::read(format, records, options) {
         // One that cannot be read on ends the list.
         let record = record.map_err(|error| Fault::bad_request(&error))?;
-        records_in_all += 1;
-        let problem = match record {
-            Err(error) => error.to_string(),
-            Ok(ban) => {
-                let there = lists.list(list).get(&ban.who);
-                let is_new = seen.insert(ban.who.clone());
-                let holds = there.as_ref().is_some_and(|there| there.terms.is_active(now));
-                if mode == Mode::Add && (holds || !is_new) {
-                    format!("{} {} is on the list already", ban.who.kind(), Shown(&ban.who.to_string()))
-                } else {
-                    if is_new && there.is_none() {
-                        added += 1;
-                    } else if is_new && there.as_ref() != Some(&ban) {
-                        changed += 1;
-                    }
-                    continue;
-                }
+        imported.records = imported.records.map(|records| records + 1);
+        let ban = match record {
+            Ok(ban) => ban,
+            Err(error) => {
+                imported.note(error.to_string());
+                continue;
             }
         };
-        mistakes_in_all += 1;
-        if mistakes.len() < MAX_MISTAKES {
+        let there = lists.list(list).get(&ban.who);
+        let is_new = seen.insert(ban.who.clone());
+        let holds = there.as_ref().is_some_and(|there| there.terms.is_active(now));
+        if let Some(error) = too_long(&ban) {
+            imported.note(format!("{} {}: {error}", ban.who.kind(), Shown(&ban.who.to_string())));
+        } else if mode == Mode::Add && (holds || !is_new) {
+            let who = ban.who.to_string();
+            imported.note(format!("{} {} is on the list already", ban.who.kind(), Shown(&who)));
+        } else if is_new {
+            imported.added += usize::from(there.is_none());
+            imported.changed += usize::from(there.is_some_and(|there| there != ban));
+            dear.extend(Some(ban).filter(|ban| is_dear(&ban.who)));
+        }
+    }
+    Ok(Tried { imported, dear })
+}
+
+impl Imported {
+    /// A dry run has found a mistake.
+    fn note(&mut self, problem: String) {
+        self.mistakes_in_all = self.mistakes_in_all.map(|count| count + 1);
+        if let Some(mistakes) = self.mistakes.as_mut().filter(|mistakes| mistakes.len() < MAX_MISTAKES) {
             mistakes.push(problem);
         }
     }
-    let (records, mistakes) = (Some(records_in_all), Some(mistakes));
-    Ok(Imported { added, changed, records, mistakes, mistakes_in_all: Some(mistakes_in_all) })
 }
 
 /// How many mistakes a dry run tells; the rest it counts.

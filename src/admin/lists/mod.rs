@@ -8,6 +8,7 @@ mod named;
 mod one;
 mod page;
 mod preview;
+mod rehearsal;
 mod shape;
 mod target;
 mod v4;
@@ -17,6 +18,7 @@ pub use import::{Changes, Mode};
 pub(super) use named::Named;
 pub use one::one_of;
 pub use page::page_of;
+pub use rehearsal::rehearse;
 pub(super) use v4::calls as v4_calls;
 pub(super) use wanted::Moment;
 

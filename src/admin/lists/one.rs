@@ -22,7 +22,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// A ban to be made. Times are RFC 3339, or epoch seconds as a number or a text; `null` is the same as nothing.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -60,6 +60,19 @@ pub(super) struct BanChanges {
     until: Option<String>,
     /// How much longer, e.g. `1h`: later than `until`, or than now where it has ended.
     extend: Option<String>,
+}
+
+/// Which list, and whom on it.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes what `Target` reads")]
+struct TargetPath {
+    /// `banned` or `exemptions`
+    list: String,
+    /// the kind
+    r#as: String,
+    /// percent-encoded
+    who: String,
 }
 
 /// Makes one.
@@ -109,8 +122,7 @@ fn exists(there: &Ban) -> Fault {
     get,
     path = "/api/v5/{list}/{as}/{who}",
     tag = "lists",
-    params(("list" = String, Path, description = "`banned` or `exemptions`"),
-        ("as" = String, Path, description = "the kind"), ("who" = String, Path, description = "percent-encoded")),
+    params(TargetPath),
     responses(
         (status = OK, description = "it, with all its fields", body = Shape),
         (status = BAD_REQUEST, description = "nobody has that name", body = FaultBody),
@@ -188,8 +200,7 @@ async fn seen(admin: &Admin, list: List, who: &Who, headers: &HeaderMap) -> Resu
     put,
     path = "/api/v5/{list}/{as}/{who}",
     tag = "lists",
-    params(("list" = String, Path, description = "`banned` or `exemptions`"),
-        ("as" = String, Path, description = "the kind"), ("who" = String, Path, description = "percent-encoded")),
+    params(TargetPath),
     request_body(content = NewBan, description = "`as` and `who` may be left out; the path says them"),
     responses(
         (status = OK, description = "on disk and in force", body = Shape),
@@ -219,9 +230,7 @@ pub(super) async fn put(
     patch,
     path = "/api/v5/{list}/{as}/{who}",
     tag = "lists",
-    params(("list" = String, Path, description = "`banned` or `exemptions`"),
-        ("as" = String, Path, description = "the kind"), ("who" = String, Path, description = "percent-encoded"),
-        ("If-Match" = Option<String>, Header, description = "the `ETag` of the one that is to be changed")),
+    params(TargetPath, ("If-Match" = Option<String>, Header, description = "the `ETag` of the one that is to be changed")),
     request_body = BanChanges,
     responses(
         (status = OK, description = "on disk and in force", body = Shape),
@@ -296,8 +305,7 @@ fn same_name(target: &Target, partial: &Partial) -> Result<Who, Fault> {
     delete,
     path = "/api/v5/{list}/{as}/{who}",
     tag = "lists",
-    params(("list" = String, Path, description = "`banned` or `exemptions`"),
-        ("as" = String, Path, description = "the kind"), ("who" = String, Path, description = "percent-encoded")),
+    params(TargetPath),
     responses(
         (status = NO_CONTENT, description = "lifted"),
         (status = BAD_REQUEST, description = "nobody has that name", body = FaultBody),

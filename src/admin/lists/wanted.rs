@@ -5,6 +5,7 @@ use crate::admin::fault::Fault;
 use crate::admin::query::{Params, bad_value, one_of};
 use crate::admission::{As, List, Match, Pattern, Status, Timestamp, Until, Who};
 use crate::store::{Ends, Selection, Sort, Source};
+use std::iter;
 use std::time::Duration;
 
 /// What is asked for, and in which form.
@@ -41,12 +42,12 @@ pub(in crate::admin) struct Moment {
 
 impl Wanted {
     pub(super) fn read(query: Option<&str>, list: List, moment: Moment) -> Result<Wanted, Fault> {
-        let params = Params::read(query, &KNOWN)?;
+        let params = Params::read(query, &EMQX.into_iter().chain(ours()).collect::<Vec<_>>())?;
         let page = params.number("page", 1, MAX_PAGE)?;
         let limit = params.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let (mut selection, emqx) = emqx_filter(&params)?;
-        let is_ours = OURS.iter().any(|name| params.first(name).is_some());
+        let is_ours = ours().any(|name| params.first(name).is_some());
         our_filters(&params, moment, &mut selection)?;
         order(&params, list, &mut selection)?;
         if let Some(text) = params.first("cursor") {
@@ -236,29 +237,8 @@ const LIKE: [(&str, &[As]); 4] = [
     ("like_peerhost_net", &[As::PeerHostNet]),
 ];
 
-/// The parameters that make the answer ours.
-const OURS: [&str; 16] = [
-    "who",
-    "like_who",
-    "view",
-    "as",
-    "by",
-    "reason",
-    "status",
-    "gte_until",
-    "lte_until",
-    "gte_at",
-    "lte_at",
-    "text",
-    "source",
-    "sort",
-    "order",
-    "cursor",
-];
-
-const KNOWN: [&str; 25] = [
-    "who",
-    "like_who",
+/// EMQX's parameters.
+const EMQX: [&str; 9] = [
     "page",
     "limit",
     "clientid",
@@ -268,28 +248,12 @@ const KNOWN: [&str; 25] = [
     "like_username",
     "like_peerhost",
     "like_peerhost_net",
-    "view",
-    "as",
-    "by",
-    "reason",
-    "status",
-    "gte_until",
-    "lte_until",
-    "gte_at",
-    "lte_at",
-    "text",
-    "source",
-    "sort",
-    "order",
-    "cursor",
 ];
 
-/// The filters that an export takes.
-pub(super) const EXPORT: [&str; 14] = [
+/// The filters that are ours.
+const FILTERS: [&str; 12] = [
     "who",
     "like_who",
-    "format",
-    "skip_unwritable",
     "as",
     "by",
     "reason",
@@ -301,6 +265,16 @@ pub(super) const EXPORT: [&str; 14] = [
     "text",
     "source",
 ];
+
+/// The parameters that make the answer ours.
+fn ours() -> impl Iterator<Item = &'static str> {
+    iter::once("view").chain(FILTERS).chain(["sort", "order", "cursor"])
+}
+
+/// The parameters of an export.
+pub(super) fn of_export() -> Vec<&'static str> {
+    ["format", "skip_unwritable"].into_iter().chain(FILTERS).collect()
+}
 
 const AN_END: &str = "\"infinity\", RFC 3339 (its + written as %2B), or epoch seconds";
 const A_MOMENT: &str = "RFC 3339 (its + written as %2B), or epoch seconds";
