@@ -35,3 +35,35 @@ impl TcpOptions {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+    #[tokio::test]
+    async fn connections_have_the_options_that_are_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("bound");
+        let options = TcpOptions {
+            keepalive: Some(Duration::from_secs(90)),
+            user_timeout: Some(Duration::from_millis(1500)),
+        };
+        let stream = Stream::from(TcpStream::connect(addr).await.expect("listening"));
+        options.apply(&stream).expect("connected");
+        let socket = stream.socket();
+        assert!(socket.tcp_nodelay().expect("set") && socket.keepalive().expect("set"));
+        let keepalive = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        assert_eq!(keepalive.0.ok(), Some(Duration::from_secs(90)));
+        assert_eq!(keepalive.1.ok(), Some(Duration::from_secs(30)));
+        assert_eq!(socket.tcp_keepalive_retries().ok(), Some(3));
+        assert_eq!(socket.tcp_user_timeout().ok(), Some(Some(Duration::from_millis(1500))));
+
+        let stream = Stream::from(TcpStream::connect(addr).await.expect("listening"));
+        TcpOptions::default().apply(&stream).expect("connected");
+        assert!(!stream.socket().keepalive().expect("set"));
+        assert_eq!(stream.socket().tcp_user_timeout().ok(), Some(None));
+        let (one, _other) = UnixStream::pair().expect("sockets");
+        options.apply(&one.into()).expect("nothing to set");
+    }
+}

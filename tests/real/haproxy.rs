@@ -6,6 +6,7 @@ use crate::harness::{
 use crate::upstreams::condition;
 use mqtt_bouncer::wire::Reading;
 use mqtt_bouncer::wire::proxy_protocol::{self, Origin};
+use std::fmt::Display;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -29,7 +30,7 @@ pub(crate) struct HaProxy {
 
 impl HaProxy {
     /// One that listens with these options of `bind`, and takes everything to a server with these.
-    pub(crate) fn start(bind: &str, server: SocketAddr, options: &str) -> HaProxy {
+    pub(crate) fn start(bind: &str, server: impl Display, options: &str) -> HaProxy {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, port) = (folder.path().join("haproxy.cfg"), free_port());
         let text = format!(

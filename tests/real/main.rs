@@ -1,6 +1,6 @@
 //! The real binary between real clients and a real broker: what operators run, as they run it.
 //!
-//! `tests/run` installs what these tests need: mosquitto with its clients, HAProxy, Python with paho-mqtt and schemathesis, Node.js with MQTT.js.
+//! `tests/run` installs what these tests need: mosquitto with its clients, HAProxy, systemd and iproute2, Python with paho-mqtt and schemathesis, Node.js with MQTT.js.
 //! A test that misses one of them fails and says so.
 
 #![allow(
@@ -24,6 +24,7 @@ mod limits;
 mod reading;
 mod reload;
 mod rumqtt;
+mod sockets;
 mod storm;
 mod strangers;
 mod suites;

@@ -30,6 +30,11 @@ impl Process {
         Process { child, log }
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal: `HUP`, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         // Every shell has a kill of its own; not every system has the command.
