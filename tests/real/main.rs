@@ -14,6 +14,7 @@
 
 mod api;
 mod broker_restart;
+mod dashboard;
 mod detection;
 mod drain;
 mod flood;

@@ -211,7 +211,7 @@ function drawTools() {
     root.dataset.theme = isDark() ? "light" : "dark";
     try { localStorage.setItem("theme", root.dataset.theme); } catch { /* For this page alone, then. */ }
     fill(theme, isDark() ? "Light" : "Dark");
-  }, "quiet", { "aria-label": "Switch between light and dark" });
+  }, "quiet", { title: "Switch between light and dark" });
   const times = button(isUtc() ? "UTC" : "Local time", () => {
     setUtc(!isUtc());
     fill(times, isUtc() ? "UTC" : "Local time");

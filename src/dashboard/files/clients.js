@@ -46,8 +46,8 @@ export const clients = {
       return h("div", { class: "row" },
         button("Kick", () => done(kick(row.clientid)), "small", { ...label("Kick"), disabled: !row.clientid }),
         button("Ban", () => done(ban(kind, who)), "small bad", label("Ban")),
-        button("Ban address", () => done(ban("peerhost", row.ip_address)), "small", label("Ban the address")),
-        button("Ban network", () => done(ban("peerhost_net", networkOf(row.ip_address))), "small", label("Ban the network")));
+        button("Ban address", () => done(ban("peerhost", row.ip_address)), "small", label("Ban address")),
+        button("Ban network", () => done(ban("peerhost_net", networkOf(row.ip_address))), "small", label("Ban network")));
     };
     const columns = [
       { label: "Client", sort: "clientid", cell: (row) => [shown(row.clientid), row.connected ? null : chip("the broker has not answered", "warn")] },

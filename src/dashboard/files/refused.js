@@ -41,9 +41,9 @@ export const refused = {
       const label = (what) => ({ "aria-label": `${what}: ${name}` });
       const isLiftable = row.as && row.who && !isCut(row.who);
       return h("div", { class: "row" },
-        isLiftable ? button("Lift", () => done(lift("banned", row.as, row.who)), "small", { ...label("Lift the ban"), title: `Lift the ban of ${row.as} ${plain(row.who, 60)}` }) : null,
+        isLiftable ? button("Lift", () => done(lift("banned", row.as, row.who)), "small", { ...label("Lift"), title: `Lift the ban of ${row.as} ${plain(row.who, 60)}` }) : null,
         row.as ? null : button("Ban", () => done(ban(kind, who)), "small", { ...label("Ban"), title: `Ban ${kind} ${plain(who, 60)}` }),
-        button("Ban network", () => done(ban("peerhost_net", networkOf(row.peerhost))), "small", label("Ban the network")),
+        button("Ban network", () => done(ban("peerhost_net", networkOf(row.peerhost))), "small", label("Ban network")),
         button("Exempt", () => done(exempt(kind, who)), "small", label("Exempt")),
         button("Forget", () => forget(row), "small quiet", label("Forget")));
     };

@@ -8,7 +8,7 @@ import { plain } from "./text.js";
 export function table({ caption, columns, rows, sort, choice = null, key = null, name = null, onchoice = () => {}, choosable = () => true }) {
   const head = columns.map(({ label, sort: by, num }) => {
     const state = by && sort?.by === by ? (sort.order === "desc" ? "descending" : "ascending") : null;
-    const next = sort?.by === by && sort.order !== "desc" ? "desc" : "asc";
+    const next = by && sort?.by === by && sort.order !== "desc" ? "desc" : "asc";
     const text = by && sort ? h("button", { type: "button", onclick: () => sort.set(by, next) }, label) : label || h("span", { class: "sr" }, "Actions");
     return h("th", { scope: "col", class: num ? "num" : null, "aria-sort": state }, text);
   });
@@ -55,14 +55,21 @@ export function table({ caption, columns, rows, sort, choice = null, key = null,
       h("thead", {}, h("tr", {}, choice && h("th", { scope: "col" }, all), head)), h("tbody", {}, body)));
 }
 
-// Puts a new table in the place of the old one, unless somebody is at it just now.
+// Puts a new table in the place of the old one, unless somebody is reading something in it just now. The focus stays
+// on what it was on.
 export function refresh(box, make) {
-  if (document.querySelector("dialog[open]") || (box.contains(document.activeElement) && document.activeElement.closest("tbody"))) return;
-  const focused = box.contains(document.activeElement) ? [...box.querySelectorAll("button, [tabindex]")].indexOf(document.activeElement) : -1;
-  const top = box.querySelector(".scroll")?.scrollLeft ?? 0;
+  const marked = getSelection();
+  const isReading = box.querySelector("details[open]") || (!marked.isCollapsed && box.contains(marked.anchorNode));
+  if (document.querySelector("dialog[open]") || isReading) return;
+  const focused = box.contains(document.activeElement) ? document.activeElement : null;
+  const name = (element) => element.getAttribute("aria-label") ?? element.textContent;
+  const left = box.querySelector(".scroll")?.scrollLeft ?? 0;
   fill(box, make());
-  if (top) box.querySelector(".scroll").scrollLeft = top;
-  if (focused >= 0) box.querySelectorAll("button, [tabindex]")[focused]?.focus();
+  const scroll = box.querySelector(".scroll");
+  if (left && scroll) scroll.scrollLeft = left;
+  if (!focused) return;
+  const same = [...box.querySelectorAll("button, a, input, summary")].find((one) => name(one) === name(focused));
+  (same ?? scroll ?? document.getElementById("main")).focus();
 }
 
 // Fields that filter a list. What is in them stands in the address.

@@ -35,7 +35,7 @@ export const watch = {
       if (isCut(row.who)) return h("span", { class: "more" }, "the name is too long to act on here");
       const label = (what) => ({ "aria-label": `${what}: ${plain(row.who, 40)}` });
       return h("div", { class: "row" }, button("Ban", () => done(ban(row.as, row.who)), "small", label("Ban")), button("Exempt", () => done(exempt(row.as, row.who)), "small", label("Exempt")),
-        row.event === "ban" ? button("Lift", () => done(lift("banned", row.as, row.who)), "small", label("Lift the ban")) : null);
+        row.event === "ban" ? button("Lift", () => done(lift("banned", row.as, row.who)), "small", label("Lift")) : null);
     };
     const last = context.isAdmin ? [{ label: "", cell: buttons }] : [];
     async function load() {
