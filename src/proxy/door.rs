@@ -176,15 +176,16 @@ impl Door {
             () = close.raised() => {}
             () = accept => {}
         }
-        if let Some((client, peer)) = next {
-            let slot = self.slots.take().await;
-            self.admit(&proxy, client, peer, slot);
-        }
         if let Some(last) = Arc::into_inner(listener) {
             last.stop_queueing();
             while let Some((slot, (client, peer))) = self.slots.try_take().zip(last.take_last()) {
                 self.admit(&proxy, client, peer, slot);
             }
+        }
+        // Whoever found the door full waits on; the address is free meanwhile.
+        if let Some((client, peer)) = next {
+            let slot = self.slots.take().await;
+            self.admit(&proxy, client, peer, slot);
         }
     }
 

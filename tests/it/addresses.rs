@@ -132,3 +132,35 @@ async fn addresses_change_hands_between_listeners_and_nobody_in_their_queues_is_
         broker.accept().await.receive(&connect_v5("unix")).await;
     }
 }
+
+/// How many wait at a socket that listens, as proc(5) shows it.
+fn queue_at(addr: SocketAddr) -> Option<u32> {
+    let SocketAddr::V4(v4) = addr else { panic!("an IPv4 address") };
+    let local = format!("{:08X}:{:04X}", v4.ip().to_bits().swap_bytes(), v4.port());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("proc");
+    let listening = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let own = listening.into_iter().find(|fields| fields[1] == local && fields[3] == "0A")?;
+    u32::from_str_radix(own[4].rsplit_once(':')?.1, 16).ok()
+}
+
+/// A door that is full holds one connection of each address; neither that nor the address may be lost.
+#[tokio::test]
+async fn an_address_of_a_full_listener_can_go_and_come_back_and_whoever_waited_is_served() {
+    let broker = Broker::start().await;
+    let [kept, goes] = ["127.0.0.1", "127.0.0.2"].map(free);
+    let (one, both) =
+        (on(&broker, &[&kept], "max_connections = 1"), on(&broker, &[&kept, &goes], "max_connections = 1"));
+    let addr = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let mut proxy = Proxy::start(&both);
+    let inside = enter(&broker, addr(&kept), "inside").await;
+    let mut waits = Client::connect(addr(&goes)).await;
+    waits.send(&connect_v5("waits")).await;
+    until("the door has taken it off the queue", || queue_at(addr(&goes)) == Some(0)).await;
+    for _ in 0..3 {
+        proxy.app.reload(parse(&one)).expect("a good config");
+        until("the address is free", || std::net::TcpStream::connect(addr(&goes)).is_err()).await;
+        proxy.app.reload(parse(&both)).expect("it can be had again");
+    }
+    drop(inside);
+    broker.accept().await.receive(&connect_v5("waits")).await;
+}

@@ -18,6 +18,16 @@ fn client(source: &str, destination: &str) -> Origin {
     Origin::Client { source: addr(source), destination: addr(destination) }
 }
 
+#[test]
+fn a_header_without_addresses_names_nobody() {
+    for version in [Version::V1, Version::V2] {
+        let header = header_without_addresses(version);
+        let read = whole(&header);
+        assert_eq!((read.origin, read.size, read.tlvs), (Origin::Unknown, header.len(), Tlvs::default()));
+        assert!(ProxyHeader::parse(&header, ParseConfig::default()).is_ok());
+    }
+}
+
 /// A header of version 2 with this command and family.
 fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     let length = u16::try_from(block.len()).expect("short");
