@@ -2,7 +2,7 @@
 
 use super::*;
 use mqtt_bouncer::admission::{Class, MAX_WHO};
-use mqtt_bouncer::store::{Change, ChangeError, Changed};
+use mqtt_bouncer::store::{Amendment, Change, ChangeError, Changed};
 use std::os::unix::fs::PermissionsExt;
 
 fn added(added: usize) -> Changed {
@@ -278,4 +278,28 @@ fn shared_texts_are_kept_once() {
     let (_store, bouncer, _) = home.open();
     let [a, b] = ["a", "b"].map(|name| listed(&bouncer, &client(name)).expect("there").terms);
     assert!(std::sync::Arc::ptr_eq(&a.reason, &b.reason) && std::sync::Arc::ptr_eq(&a.by, &b.by));
+}
+
+/// Two who have seen the same ban and both change it: the second one changed what it had never seen.
+#[test]
+fn an_amendment_of_a_ban_that_was_changed_meanwhile_changes_nothing() {
+    let home = Home::new();
+    let (store, bouncer, _) = home.open();
+    let seen = forever("c");
+    store.change_blocking(vec![Change::Put(List::Bans, seen.clone())]).expect("written");
+    let amend = |reason: &str| {
+        let amendment = Amendment {
+            seen: Some(Box::new(seen.clone())),
+            reason: Some(reason.into()),
+            ..Amendment::default()
+        };
+        let (who, amendment) = (seen.who.clone(), Box::new(amendment));
+        store.change_blocking(vec![Change::Amend { list: List::Bans, who, amendment, now: NOW }])
+    };
+    assert_eq!(amend("first").expect("as it was seen").changed, 1);
+    let second = amend("second");
+    assert!(matches!(second, Err(ChangeError::Changed)), "{second:?}");
+    let reasons = home.stored(List::Bans).into_iter().map(|ban| ban.terms.reason.to_string());
+    assert_eq!(reasons.collect::<Vec<_>>(), ["first"]);
+    assert_eq!(listed(&bouncer, &seen.who).expect("there").terms.reason.as_ref(), "first");
 }

@@ -2,7 +2,7 @@
 
 import json
 
-from stage import Client, eventually, expect
+from stage import Client, PASSWORD, eventually, expect
 
 RTL, ZERO = "\u202egnp.exe", "pay\u200bpal"
 SCRIPT = "<script>window.pwned = 1</script><img src=x onerror='window.pwned=1'>"
@@ -199,6 +199,15 @@ def settings(stage):
     expect(page.page.get_by_text("The file says what runs.")).to_be_visible()
     page.page.get_by_label("Find").fill("max_connections")
     expect(page.row("listener.mqtt.max_connections")).to_contain_text("77")
+    # Switched off by a reload, it is gone, and so is the feed; the API stays.
+    head = {"authorization": "Bearer " + json.loads(page.fetch("POST", "/api/v5/login", {"username": "admin", "password": PASSWORD})[1])["token"]}
+    ask = lambda method, path: page.context.request.fetch(stage.proxy.url + path, method=method, headers=head).status
+    stage.proxy.file.write_text(stage.proxy.config().replace("password_file", "dashboard = false\npassword_file"))
+    assert ask("POST", "/api/v5/reload") == 200
+    for path in ("/", "/dashboard/", "/dashboard/files/app.js", "/dashboard/session", "/dashboard/feed"):
+        assert ask("GET", path) == 404, path
+    assert ask("GET", "/api/v5/status") == 200
+    expect(page.page.locator(".live")).to_have_text("connecting…")
 
 
 settings.config = """
