@@ -3,9 +3,12 @@
 //!
 //! `cargo bench --bench api [-- --quick | --beside]`: the binary, spoken to through its socket over connections that are
 //! kept; with `--quick` ten thousand bans; with `--beside` only the last of the three. The callers of that one are a
-//! process of the lowest priority, since what they take of the processors is no price of the proxy's. On processors that
-//! are at work everything is slower than on idle ones, the client and its broker, too; so the same callers also call
-//! another proxy, which the client has nothing to do with: what differs then is what its own proxy adds.
+//! process of the lowest priority, since what they take of the processors is no price of the proxy's.
+//!
+//! What the API takes from the data path shows where there is nothing left to take it from: sixteen clients keep every
+//! processor at work, with callers and without in turns, and what they get done is counted. A client that is alone on
+//! the machine is timed, too. Then callers mostly keep processors awake and warm or busy, which anybody's callers do; so
+//! the same callers also call another proxy, which the client has nothing to do with.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "it has no caller but its author")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "the table is the product")]
@@ -66,13 +69,99 @@ fn main() {
 /// How a process of this benchmark is told to be the callers.
 const CALLERS: &str = "--callers";
 
-/// What clients feel of the API: round trips within a session, and new sessions, in turns with callers and without.
+/// What clients who want all there is get of it, in turns with callers and without.
+fn saturated() {
+    let (_folder, _proxy, socket) = proxy_before_an_echo();
+    let addr = listens_at(&socket);
+    let works: [(&str, fn(SocketAddr, Instant) -> u64); 2] =
+        [("round trips of 64 bytes", round_trips), ("CONNECT to CONNACK", connects)];
+    for (what, work) in works {
+        let [mut alone, mut beside] = [const { Vec::new() }; 2];
+        let (mut bans, mut seconds) = (0, 0.0);
+        for _ in 0..SATURATED_ROUNDS {
+            alone.push(rate(addr, work));
+            let (before, began) = (bans_of(&socket), Instant::now());
+            let callers = Callers::start(&socket);
+            beside.push(rate(addr, work));
+            drop(callers);
+            bans += bans_of(&socket) - before;
+            seconds += began.elapsed().as_secs_f64();
+        }
+        let [alone, beside] = [alone, beside].map(|mut rates| {
+            rates.sort_by(f64::total_cmp);
+            rates[rates.len() / 2]
+        });
+        println!(
+            "{:<62} {alone:>8.0} /s alone {beside:>8.0} /s beside 32 callers: x {:.3} ({:.0} bans made /s)",
+            format!("{what}, {CLIENTS} clients"),
+            beside / alone,
+            bans as f64 / seconds,
+        );
+    }
+}
+
+const CLIENTS: usize = 16;
+const SATURATED_ROUNDS: usize = 15;
+
+/// How much of this work all clients get done in a second.
+fn rate(addr: SocketAddr, work: fn(SocketAddr, Instant) -> u64) -> f64 {
+    let began = Instant::now();
+    let until = began + Duration::from_millis(1_000);
+    let done: u64 = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || work(addr, until))).collect();
+        clients.into_iter().map(|client| client.join().expect("no panic")).sum()
+    });
+    done as f64 / began.elapsed().as_secs_f64()
+}
+
+fn round_trips(addr: SocketAddr, until: Instant) -> u64 {
+    let mut client = connect(addr);
+    let (packet, mut answer) = (publish(), [0; 64]);
+    let mut done = 0;
+    while Instant::now() < until {
+        client.write_all(&packet).expect("sent");
+        client.read_exact(&mut answer).expect("it comes back");
+        done += 1;
+    }
+    done
+}
+
+fn connects(addr: SocketAddr, until: Instant) -> u64 {
+    let mut done = 0;
+    while Instant::now() < until {
+        drop(connect(addr));
+        done += 1;
+    }
+    done
+}
+
+/// How many bans there are.
+fn bans_of(socket: &Path) -> u64 {
+    let page = Caller::new(socket).call("GET", "/api/v5/banned?limit=1", b"");
+    let (_, count) = page.split_once("\"count\":").expect("a count");
+    count.split(|byte: char| !byte.is_ascii_digit()).next().expect("digits").parse().expect("a number")
+}
+
+/// Where the proxy listens.
+fn listens_at(socket: &Path) -> SocketAddr {
+    let status = Caller::new(socket).call("GET", "/api/v5/status", b"");
+    let (_, addr) = status.split_once("\"address\":\"").expect("a listener");
+    addr.split('"').next().expect("an end").parse().expect("an address")
+}
+
+/// A PUBLISH of 64 bytes.
+fn publish() -> Vec<u8> {
+    let mut packet = vec![0x30, 62, 0, 1, b't'];
+    packet.resize(64, b'x');
+    packet
+}
+
+/// What a client feels of the API: round trips within a session, and new sessions, in turns with callers and without.
 fn beside() {
+    saturated();
     let (_folder, _proxy, socket) = proxy_before_an_echo();
     let (_other_folder, _other_proxy, other_socket) = proxy_before_an_echo();
-    let status = Caller::new(&socket).call("GET", "/api/v5/status", b"");
-    let (_, addr) = status.split_once("\"address\":\"").expect("a listener");
-    let addr: SocketAddr = addr.split('"').next().expect("an end").parse().expect("an address");
+    let addr = listens_at(&socket);
     let [mut quiet, mut others, mut busy] = [const { [const { Vec::new() }; 2] }; 3];
     for _ in 0..ROUNDS {
         feel(addr, &mut quiet);
@@ -116,8 +205,7 @@ const ROUNDS: usize = 6;
 fn feel(addr: SocketAddr, times: &mut [Vec<Duration>; 2]) {
     let [trips, connects] = times;
     let mut client = connect(addr);
-    let (mut packet, mut answer) = (vec![0x30, 62, 0, 1, b't'], [0; 64]);
-    packet.resize(64, b'x');
+    let (packet, mut answer) = (publish(), [0; 64]);
     let until = Instant::now() + Duration::from_millis(1_500);
     while Instant::now() < until {
         let began = Instant::now();

@@ -51,13 +51,12 @@ fn main() {
         let mut knocker = Knocker::flood(spread);
         let times = measure(&mut knocker, many, Duration::from_mins(1));
         let all = ALLOCATED.load(Ordering::Relaxed) - before;
-        let (keys, bytes) = knocker.detection.usage();
+        let (_, bytes) = knocker.detection.usage();
         println!(
-            "{name:<52} | {} | {:>5.0} MiB {:>5.0} MiB, {:.1} B/key",
+            "{name:<52} | {} | {:>5.0} MiB {:>5.0} MiB",
             times.text(),
             bytes as f64 / MIB,
             all as f64 / MIB,
-            bytes as f64 / keys.max(1) as f64,
         );
     }
 }
