@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench api [-- --quick | --beside]`: the binary, spoken to through its socket over connections that are
 //! kept; with `--quick` ten thousand bans; with `--beside` only the last of the three. The callers of that one are a
-//! process of the lowest priority, since what they take of the processors is no price of the proxy's.
+//! process that runs when nobody else wants to, since what they take of the processors is no price of the proxy's.
 //!
 //! What the API takes from the data path shows where there is nothing left to take it from: sixteen clients keep every
 //! processor at work, with callers and without in turns, and what they get done is counted. A client that is alone on
@@ -69,44 +69,70 @@ fn main() {
 /// How a process of this benchmark is told to be the callers.
 const CALLERS: &str = "--callers";
 
-/// What clients who want all there is get of it, in turns with callers and without.
+/// What clients who want all there is get of it, in turns with callers and without; and how long a single ban takes then.
 fn saturated() {
     let (_folder, _proxy, socket) = proxy_before_an_echo();
     let addr = listens_at(&socket);
-    let works: [(&str, fn(SocketAddr, Instant) -> u64); 2] =
+    let works: [(&str, Work); 2] =
         [("round trips of 64 bytes", round_trips), ("CONNECT to CONNACK", connects)];
     for (what, work) in works {
-        let [mut alone, mut beside] = [const { Vec::new() }; 2];
+        let [mut alone, mut beside, mut ratios] = [const { Vec::new() }; 3];
         let (mut bans, mut seconds) = (0, 0.0);
-        for _ in 0..SATURATED_ROUNDS {
-            alone.push(rate(addr, work));
-            let (before, began) = (bans_of(&socket), Instant::now());
-            let callers = Callers::start(&socket);
-            beside.push(rate(addr, work));
-            drop(callers);
-            bans += bans_of(&socket) - before;
-            seconds += began.elapsed().as_secs_f64();
+        for round in 0..SATURATED_ROUNDS {
+            let mut call = || {
+                let (before, began) = (bans_of(&socket), Instant::now());
+                let callers = Callers::start(&socket);
+                beside.push(rate(addr, work));
+                drop(callers);
+                bans += bans_of(&socket) - before;
+                seconds += began.elapsed().as_secs_f64();
+            };
+            // In turns, whichever comes first: machines get faster and slower by themselves.
+            if round % 2 == 0 {
+                alone.push(rate(addr, work));
+                call();
+            } else {
+                call();
+                alone.push(rate(addr, work));
+            }
+            ratios.push(beside[round] / alone[round]);
         }
-        let [alone, beside] = [alone, beside].map(|mut rates| {
-            rates.sort_by(f64::total_cmp);
-            rates[rates.len() / 2]
-        });
+        let [alone, beside, ratio] = [alone, beside, ratios].map(median);
         println!(
-            "{:<62} {alone:>8.0} /s alone {beside:>8.0} /s beside 32 callers: x {:.3} ({:.0} bans made /s)",
+            "{:<62} {alone:>8.0} /s alone {beside:>8.0} /s beside 32 callers: x {ratio:.3} ({:.0} bans made /s)",
             format!("{what}, {CLIENTS} clients"),
-            beside / alone,
             bans as f64 / seconds,
         );
+        let mut times = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| rate(addr, work));
+            let mut caller = Caller::new(&socket);
+            for number in 0..100 {
+                let body = format!(r#"{{"as":"clientid","who":"{}-{number}"}}"#, what.replace(' ', "-"));
+                let began = Instant::now();
+                caller.call("POST", "/api/v5/banned", body.as_bytes());
+                times.push(began.elapsed());
+            }
+        });
+        row(&format!("POST of one, beside {what} of {CLIENTS} clients"), &mut times);
     }
 }
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// What a client does until then, and how often it got it done.
+type Work = fn(SocketAddr, Instant) -> u64;
 
 const CLIENTS: usize = 16;
 const SATURATED_ROUNDS: usize = 15;
 
 /// How much of this work all clients get done in a second.
-fn rate(addr: SocketAddr, work: fn(SocketAddr, Instant) -> u64) -> f64 {
+fn rate(addr: SocketAddr, work: Work) -> f64 {
     let began = Instant::now();
-    let until = began + Duration::from_millis(1_000);
+    let until = began + Duration::from_secs(1);
     let done: u64 = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || work(addr, until))).collect();
         clients.into_iter().map(|client| client.join().expect("no panic")).sum()
@@ -251,20 +277,20 @@ fn echo() -> SocketAddr {
 /// How many call at once.
 const AT_ONCE: usize = 32;
 
-/// A process of 32 callers, of the lowest priority.
+/// A process of 32 callers, who run when nobody else wants to.
 struct Callers(Child);
 
 impl Callers {
     fn start(socket: &Path) -> Callers {
         let own = std::env::current_exe().expect("this benchmark");
-        let child = Command::new("nice")
-            .args(["-n", "19"])
+        let child = Command::new("chrt")
+            .args(["--idle", "0"])
             .arg(own)
             .arg(CALLERS)
             .arg(socket)
             .stdout(Stdio::piped())
             .spawn();
-        let mut child = child.expect("nice is there");
+        let mut child = child.expect("chrt is there");
         let said = BufReader::new(child.stdout.take().expect("piped"));
         assert_eq!(said.lines().take(AT_ONCE).count(), AT_ONCE, "all of them call");
         Callers(child)

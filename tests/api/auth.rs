@@ -102,7 +102,7 @@ fn a_viewer_looks_and_changes_nothing() {
         ("POST", "/api/v5/reload"),
         ("PUT", "/api/v5/users/admin"),
         ("POST", "/api/v5/explain/"),
-        ("BREW", "/"),
+        ("BREW", BANNED),
     ] {
         let answer = proxy.call(method, path, &viewer, "");
         assert_eq!(
