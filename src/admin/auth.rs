@@ -78,7 +78,7 @@ fn is_open(method: &Method, path: &str, limits: &Limits) -> bool {
         "/livez" | "/readyz" => is_look(method),
         "/metrics" => is_look(method) && limits.open_metrics,
         LOGIN => *method == Method::POST,
-        _ => dashboard::is_open(path),
+        _ => dashboard::is_open(is_look(method), path),
     }
 }
 

@@ -32,8 +32,9 @@ const SESSION: &str = "/dashboard/session";
 const FEED: &str = "/dashboard/feed";
 
 /// What needs no login: the page itself, which knows nothing, and where one logs in.
-pub(super) fn is_open(path: &str) -> bool {
-    path == "/" || path == "/dashboard" || path.starts_with("/dashboard/") && path != FEED
+pub(super) fn is_open(is_look: bool, path: &str) -> bool {
+    let is_page = path == "/" || path == "/dashboard" || path.starts_with("/dashboard/") && path != FEED;
+    is_page && is_look || path == SESSION
 }
 
 /// Whether an answer goes to the page, which asks for a password itself: the browser must not.
