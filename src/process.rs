@@ -18,27 +18,14 @@ pub struct Usage {
     pub threads: u64,
 }
 
-/// Has this thread run when no other one wants to (the policy `SCHED_IDLE`), for what nobody's connection waits for: the
-/// system lets whoever wakes up take its place at once, which a low priority alone is not enough for. Elsewhere than on
-/// Linux does nothing.
+/// Gives this thread the lowest priority, for what nobody's connection waits for. Elsewhere than on Linux, where a
+/// priority is that of a whole process, does nothing.
 ///
 /// # Errors
 /// The system does not allow it.
 pub fn step_back() -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    {
-        use thread_priority::{
-            NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-            thread_native_id, thread_schedule_policy,
-        };
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        let outcome = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
-        // What is left where that is not allowed.
-        rustix::process::setpriority_process(None, LOWEST)?;
-        if thread_schedule_policy().ok() != Some(idle) {
-            outcome.map_err(|error| io::Error::other(format!("{error:?}")))?;
-        }
-    }
+    rustix::process::setpriority_process(None, LOWEST)?;
     Ok(())
 }
 

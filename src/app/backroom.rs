@@ -1,5 +1,5 @@
-//! Threads for what nobody's connection waits for: those of the API. They run when nobody else wants to, so that whoever
-//! lists a million bans takes from the connections only what they leave.
+//! Threads for what nobody's connection waits for: those of the API. They have the lowest priority, so that whoever lists
+//! a million bans takes from the connections only what they leave.
 
 use crate::process;
 use std::io;
