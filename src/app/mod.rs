@@ -439,7 +439,9 @@ impl App {
         for (address, listener) in sockets {
             info!(listener = %name, address = %listener.local(), "listening");
             let (door, close) = (Arc::clone(&open.door), Stop::default());
-            tokio::spawn(door.keep(Arc::clone(&self.proxy), Arc::clone(&listener), close.clone()));
+            // Who drains waits for it: it may hold a connection, or find one in the queue.
+            let keeping = door.keep(Arc::clone(&self.proxy), Arc::clone(&listener), close.clone());
+            self.proxy.connections.spawn(keeping);
             open.sockets.push(OpenSocket { address, listener, close });
         }
     }

@@ -51,7 +51,8 @@ impl Slots {
     /// Moves the limit. Connections above a lower limit live on; new ones wait until it is undercut.
     pub fn resize(&self, limit: usize) {
         self.0.limit.store(limit, Ordering::Relaxed);
-        self.0.freed.notify_one();
+        // There may be room for several now, and each address of a listener has somebody who waits.
+        self.0.freed.notify_waiters();
     }
 
     /// How many places are taken.
@@ -98,5 +99,18 @@ mod tests {
         assert!(slots.try_take().is_none());
         drop(second);
         assert!(slots.try_take().is_some());
+    }
+
+    #[test]
+    fn a_raised_limit_wakes_as_many_as_it_has_room_for() {
+        let slots = Slots::new(0);
+        let mut waiting = [(); 3].map(|()| task::spawn(slots.take()));
+        for one in &mut waiting {
+            assert_pending!(one.poll());
+        }
+        slots.resize(2);
+        let inside: Vec<_> = waiting.iter_mut().filter(|one| one.is_woken()).map(task::Spawn::poll).collect();
+        assert_eq!(inside.iter().filter(|slot| slot.is_ready()).count(), 2);
+        assert_eq!(slots.taken(), 2);
     }
 }

@@ -164,3 +164,28 @@ async fn an_address_of_a_full_listener_can_go_and_come_back_and_whoever_waited_i
     drop(inside);
     broker.accept().await.receive(&connect_v5("waits")).await;
 }
+
+/// Whom the door holds while it is full has been accepted: it hears that the proxy is about to stop, although nobody else
+/// is left. Which thread is the first to see that is chance, so it is tried several times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_a_full_listener_holds_is_refused_in_words_while_it_drains() {
+    for _ in 0..10 {
+        let broker = Broker::start().await;
+        let address = free("127.0.0.1");
+        let more = "max_connections = 1\n[node]\ndrain_timeout = \"1h\"";
+        let proxy = Proxy::start(&on(&broker, &[&address], more));
+        let addr: SocketAddr = address.parse().expect("an address");
+        let inside = enter(&broker, addr, "inside").await;
+        let mut waits = Client::connect(addr).await;
+        until("the door has taken it off the queue", || queue_at(addr) == Some(0)).await;
+        let sessions = proxy.app.sessions().clone();
+        let draining = tokio::spawn(proxy.app.drain(std::future::pending()));
+        until("the address is free", || std::net::TcpStream::connect(addr).is_err()).await;
+        drop(inside);
+        until("nobody is inside", || sessions.is_empty()).await;
+        waits.send(&connect_v5("waits")).await;
+        assert_eq!(waits.rest().await, b"\x20\x03\x00\x88\x00");
+        drop(waits);
+        soon("drained", draining).await.expect("no panic");
+    }
+}
