@@ -9,11 +9,12 @@ use crate::net::websocket;
 use crate::wire::proxy_protocol::{self, Announcement, Tlvs, Version};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// One attempt to reach a server, and what came of it.
 #[derive(Debug)]
@@ -198,7 +199,7 @@ pub(super) async fn connect(
     let deadline = Instant::now() + patience;
     let connecting = async {
         let mut stream: Stream = match member.server().path() {
-            Some(path) => UnixStream::connect(path).await?.into(),
+            Some(path) => connect_to_path(path).await?.into(),
             None => connect_to_any(&member.resolve().await?, deadline).await?.into(),
         };
         group.settings.tcp.apply(&stream)?;
@@ -222,6 +223,18 @@ pub(super) async fn connect(
     timeout_at(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
+/// A Unix socket whose queue is full says so at once, where an address has the caller wait. It is asked again for as long
+/// as the caller has patience: a broker that is busy is not one that is down.
+async fn connect_to_path(path: &Path) -> io::Result<UnixStream> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
+
 /// Tries one address after the other. One that does not answer must leave time for those behind it.
 async fn connect_to_any(addrs: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut failure = io::ErrorKind::NotFound.into();
@@ -240,7 +253,32 @@ async fn connect_to_any(addrs: &[SocketAddr], deadline: Instant) -> io::Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::{Domain, SockAddr, Socket, Type};
     use tokio::net::TcpListener;
+    use tokio_test::{assert_pending, task};
+
+    #[tokio::test]
+    async fn a_unix_socket_with_a_full_queue_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        listener.bind(&SockAddr::unix(&path).expect("a path")).expect("bound");
+        listener.listen(0).expect("listens");
+        let mut callers = Vec::new();
+        let mut last = loop {
+            let mut connecting = task::spawn(connect_to_path(&path));
+            match connecting.poll() {
+                std::task::Poll::Ready(connected) => callers.push(connected.expect("there is room")),
+                std::task::Poll::Pending => break connecting,
+            }
+        };
+        assert_pending!(last.poll());
+        let _accepted = listener.accept().expect("one of them");
+        last.await.expect("there is room now");
+        drop(listener);
+        let error = connect_to_path(&path).await.expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
 
     #[tokio::test]
     async fn every_address_of_a_name_is_tried() {
