@@ -15,10 +15,11 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listener {
+    /// The name of a Unix socket that is ours. It goes before the socket: while that is open, no other file can have the
+    /// number by which this one is known.
+    file: Option<SocketFile>,
     socket: Queue,
     local: Address,
-    /// The name of a Unix socket that is ours.
-    file: Option<SocketFile>,
     /// Somebody else holds it, too, and decides how it listens and when it is closed.
     is_shared: bool,
 }
@@ -183,7 +184,7 @@ impl Listener {
             let path = local.as_pathname().unwrap_or(Path::new("@"));
             (Address::Unix(path.into()), Queue::Unix(UnixListener::from_std(socket.into())?))
         };
-        Ok(Listener { socket, local, file, is_shared })
+        Ok(Listener { file, socket, local, is_shared })
     }
 
     fn socket(&self) -> SockRef<'_> {
