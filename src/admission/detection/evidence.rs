@@ -141,6 +141,8 @@ impl Cases {
         if case.until < now {
             case.evidence = Evidence::default();
         }
+        // A reload may have changed it. A limit that it changes is another case.
+        case.suspect.is_shadow = suspect.is_shadow();
         case.suspect.count = suspect.count;
         case.suspect.limit = suspect.limit;
         case.suspect.last = suspect.at;
@@ -211,6 +213,10 @@ pub(super) struct Suspicion<'a> {
 }
 
 impl Suspicion<'_> {
+    fn is_shadow(&self) -> bool {
+        self.threshold.shadow || self.threshold.ban_time == Duration::ZERO
+    }
+
     fn suspect(&self) -> Suspect {
         let who = self.target.who();
         let (kind, name) = (who.kind(), who.to_compact_string());
@@ -222,7 +228,7 @@ impl Suspicion<'_> {
             count: self.count,
             limit: self.limit,
             window_time: self.threshold.window_time,
-            is_shadow: self.threshold.shadow || self.threshold.ban_time == Duration::ZERO,
+            is_shadow: self.is_shadow(),
             last: self.at,
             addresses: Vec::new(),
             client_ids: Vec::new(),
@@ -262,12 +268,17 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     fn add(cases: &Cases, key: u64, client_id: &str, now: Moment) {
+        let threshold = Threshold { window_time: MINUTE, ..Threshold::default() };
+        add_under(cases, key, client_id, now, threshold);
+    }
+
+    fn add_under(cases: &Cases, key: u64, client_id: &str, now: Moment, threshold: Threshold) {
         let zone: Arc<str> = "default".into();
         let suspicion = Suspicion {
             zone: &zone,
             detector: Detector::ByClientId,
             target: Target::ClientId(client_id),
-            threshold: Threshold { window_time: MINUTE, ..Threshold::default() },
+            threshold,
             count: u32::try_from(key % 15).expect("small"),
             limit: 15,
             at: Timestamp::from_millis(0),
@@ -287,6 +298,16 @@ mod tests {
         assert_eq!((told[1].name.as_str(), &told[1].client_ids[..]), ("nearer", &["nearer".into()][..]));
         let later = cases.suspects(9, Moment::from_millis(60_000));
         assert_eq!(later.len(), 1, "its window is over for the others");
+    }
+
+    #[test]
+    fn a_suspect_is_told_as_the_policy_has_it_now() {
+        let cases = Cases::default();
+        let threshold = Threshold { window_time: MINUTE, shadow: true, ..Threshold::default() };
+        add_under(&cases, 8, "one", Moment::default(), threshold);
+        assert!(cases.suspects(1, Moment::default())[0].is_shadow);
+        add_under(&cases, 8, "one", Moment::default(), Threshold { shadow: false, ..threshold });
+        assert!(!cases.suspects(1, Moment::default())[0].is_shadow);
     }
 
     fn exhibit(client_id: &str) -> Exhibit<'_> {
