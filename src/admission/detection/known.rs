@@ -71,11 +71,6 @@ impl Known {
         Hand { known: self, parts: [NO_PART; HOMES], held: [const { None }; HOMES] }
     }
 
-    /// Shows all clients of a part.
-    pub(super) fn with_part<R>(&self, part: usize, visit: impl FnOnce(&mut Clients) -> R) -> R {
-        visit(&mut self.lock(part))
-    }
-
     pub(super) fn tidy(&self, turn: usize, now: Moment) {
         let mut clients = self.lock(turn % PARTS);
         let Clients { seen, marks, holders, accepted, singles, places, newcomers } = &mut *clients;

@@ -94,13 +94,12 @@ impl Newcomers {
         true
     }
 
-    /// Takes the oldest out, if it has lasted for so long, and returns its places.
-    pub(super) fn take_settled(&mut self, resident_after: Duration, now: Moment) -> Option<Places> {
+    /// The oldest, if it has lasted for so long. It stays until it [leaves](Self::leave).
+    pub(super) fn oldest_settled(&self, resident_after: Duration, now: Moment) -> Option<(Ticket, Places)> {
         let at = self.oldest;
-        let oldest = slot(&mut self.slots, at).filter(|oldest| now.since(oldest.began) >= resident_after)?;
-        let (places, number) = (oldest.places, oldest.number?);
-        self.leave(Ticket { at, number });
-        Some(places)
+        let oldest = self.slots.get(usize::try_from(at).ok()?)?;
+        let has_lasted = now.since(oldest.began) >= resident_after;
+        Some((Ticket { at, number: oldest.number? }, oldest.places)).filter(|_| has_lasted)
     }
 
     /// Gives back what is not needed any more.
@@ -136,10 +135,10 @@ mod tests {
         let mut newcomers = Newcomers::new(10);
         let [one, two, three] = [1, 2, 3].map(|i| newcomers.enter([i; 6], at(i)).expect("there is room"));
         assert!(newcomers.leave(two) && !newcomers.leave(two));
-        assert_eq!(newcomers.take_settled(MINUTE, at(60)), None);
-        assert_eq!(newcomers.take_settled(MINUTE, at(61)), Some([1; 6]));
-        assert_eq!(newcomers.take_settled(MINUTE, at(62)), None);
-        assert!(!newcomers.leave(one), "it is a resident by now");
+        assert_eq!(newcomers.oldest_settled(MINUTE, at(60)), None);
+        assert_eq!(newcomers.oldest_settled(MINUTE, at(61)), Some((one, [1; 6])));
+        assert!(newcomers.leave(one) && !newcomers.leave(one), "of two who would settle it, one does");
+        assert_eq!(newcomers.oldest_settled(MINUTE, at(62)), None);
         let again = newcomers.enter([4; 6], at(62)).expect("there is room");
         assert!(!newcomers.leave(one) && !newcomers.leave(two), "their slots have others");
         assert!(newcomers.leave(three) && newcomers.leave(again));
@@ -181,8 +180,10 @@ mod tests {
                     }
                     _ => {
                         let settled = list.first().filter(|(began, _)| now - began >= 60).map(|(began, _)| [*began; 6]);
-                        prop_assert_eq!(newcomers.take_settled(MINUTE, at(now)), settled);
-                        if settled.is_some() {
+                        let found = newcomers.oldest_settled(MINUTE, at(now));
+                        prop_assert_eq!(found.map(|(_, places)| places), settled);
+                        if let Some((ticket, _)) = found {
+                            prop_assert!(newcomers.leave(ticket));
                             list.remove(0);
                         }
                     }

@@ -3,9 +3,9 @@
 use super::Detection;
 use super::crowd::{Period, Places, Stay};
 use super::facts::{Facts, Names};
-use super::known::{Clients, Hand};
+use super::known::Hand;
 use super::strike::Now;
-use super::table::PARTS;
+use super::table::{PARTS, home_of};
 
 /// Of those who have lasted, so many settle when somebody else comes: a little more than come.
 const SETTLED_BY_EACH: usize = 2;
@@ -30,9 +30,9 @@ impl Detection {
             newcomer = hand.clients(names.home()).newcomers.enter(places, began);
         }
         for _ in 0..SETTLED_BY_EACH {
-            let clients = hand.clients(names.home());
-            let Some(places) = self.take_settled(clients, now) else { break };
-            self.enter(places, hand, now);
+            if !self.settle_oldest(names.home(), hand, now) {
+                break;
+            }
         }
         Stay { began, period, is_returning, newcomer, places, names }
     }
@@ -48,31 +48,41 @@ impl Detection {
             self.enter(stay.places, hand, now);
         }
         if newcomer.is_some() || stay.is_returning {
-            for place in stay.places() {
-                hand.clients(place).places.leave(place, self.period(now));
-            }
+            self.leave_places(stay.places, hand, now);
         }
     }
 
     /// Time has passed: all who have lasted settle.
     pub(super) fn settle(&self, now: Now) {
         for part in 0..PARTS {
+            let home = home_of(part);
             for _ in 0..SETTLED_AT_ONCE {
-                let settled = self.known.with_part(part, |clients| self.take_settled(clients, now));
-                let Some(places) = settled else { break };
-                self.enter(places, &mut self.known.hand(), now);
+                if !self.settle_oldest(home, &mut self.known.hand(), now) {
+                    break;
+                }
             }
         }
+    }
+
+    /// The oldest newcomer enters its places, if it has lasted. False when none has.
+    ///
+    /// Meanwhile it may end, or another thread may see to it: whoever takes it from the list has the last word, and who
+    /// comes too late takes back what it did.
+    fn settle_oldest(&self, home: u64, hand: &mut Hand<'_>, now: Now) -> bool {
+        let resident_after = self.settings.resident_after;
+        let oldest = hand.clients(home).newcomers.oldest_settled(resident_after, now.moment);
+        let Some((ticket, places)) = oldest else { return false };
+        self.enter(places, hand, now);
+        if !hand.clients(home).newcomers.leave(ticket) {
+            self.leave_places(places, hand, now);
+        }
+        true
     }
 
     /// How many residents live at a place, or lived there of late.
     pub(super) fn residents(&self, facts: &Facts<'_>, place: u64, hand: &mut Hand<'_>, now: Now) -> u32 {
         let key = self.place_key(facts.keys.zone, place);
         hand.clients(key).places.residents(key, self.period(now))
-    }
-
-    fn take_settled(&self, clients: &mut Clients, now: Now) -> Option<Places> {
-        clients.newcomers.take_settled(self.settings.resident_after, now.moment)
     }
 
     fn enter(&self, places: Places, hand: &mut Hand<'_>, now: Now) {
@@ -82,6 +92,12 @@ impl Detection {
         }
         for place in places {
             hand.clients(place).places.enter(place, now.moment, self.period(now));
+        }
+    }
+
+    fn leave_places(&self, places: Places, hand: &mut Hand<'_>, now: Now) {
+        for place in places.into_iter().filter(|place| *place != 0) {
+            hand.clients(place).places.leave(place, self.period(now));
         }
     }
 

@@ -51,6 +51,11 @@ pub(super) fn part_of(key: u64) -> usize {
     usize::try_from(key >> 58).unwrap_or(0) % PARTS
 }
 
+/// A key that belongs to this part.
+pub(super) fn home_of(part: usize) -> u64 {
+    (part as u64) << 58
+}
+
 impl<S: Slot> Table<S> {
     /// A table that never holds more than `max` keys (rounded up to 512 times a power of two).
     pub(super) fn new(max: usize) -> Table<S> {

@@ -461,3 +461,30 @@ fn a_session_that_lasted_was_a_resident_even_where_no_time_was_told() {
     depart(&mut rig, "a", again);
     assert_eq!(residents(&rig, &stay), [2, 2], "a and the first b at once");
 }
+
+/// Sessions end while others see to it that they settle: nobody stays behind.
+#[test]
+fn whoever_ends_while_it_settles_leaves_no_resident_behind() {
+    let rig = by_place();
+    let (resident_after, rounds) = (60_000, 300_u64);
+    let stays: Vec<Stay> = (0..rounds).map(|i| arrive(&rig, &format!("device-{i}"))).collect();
+    let later = Moment::from_millis(rig.millis + resident_after);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..20).for_each(|_| drop(rig.detection.tick(rig.at(), later))));
+        }
+        scope.spawn(|| {
+            for (i, stay) in stays.iter().enumerate() {
+                let id = format!("device-{i}");
+                let client = Client::new(IpAddr::from([192, 0, 2, 1]), &id, Some("user"));
+                let end = End::Session(Session { stay: Some(*stay), ..session(Some(0)) });
+                let (assigned_client_id, credentials) = (None, None);
+                let visit = Visit { client, assigned_client_id, credentials, is_exempt: false, end };
+                rig.detection.ended(&rig.policy, &visit, rig.at(), later);
+            }
+        });
+    });
+    // Their memory halves every 64 minutes: who is left then is there.
+    let rig = Rig { millis: rig.millis + 64 * 60_000 * 20, ..rig };
+    assert_eq!(residents(&rig, &stays[0]), [0, 0]);
+}
