@@ -1,7 +1,7 @@
 //! Ends the sessions of those whom a ban names that has come in force, where `[banned] kick` has its kind.
 //!
-//! Names and addresses are looked up. For certificates, fingerprints, networks and patterns all sessions are asked about, in pieces, by a thread that
-//! may block: neither whoever made the ban nor the connections wait for that.
+//! Names, addresses, certificates and fingerprints are looked up. For networks and patterns all sessions are asked about, in
+//! pieces, by a thread that may block: neither whoever made the ban nor the connections wait for that.
 
 use crate::admission::{As, Kinds, Who};
 use crate::bouncer::Bouncer;
@@ -71,7 +71,7 @@ fn kick(bouncer: &Bouncer, sessions: &Sessions, kinds: Kinds, bans: &[Who]) {
 }
 
 fn is_exact(kind: As) -> bool {
-    matches!(kind, As::ClientId | As::Username | As::PeerHost)
+    !matches!(kind, As::PeerHostNet | As::ClientIdRe | As::UsernameRe | As::PeerHostRe)
 }
 
 /// The sessions that an exact ban names; none for others.
@@ -80,13 +80,10 @@ fn sessions_of(sessions: &Sessions, who: &Who) -> Vec<Arc<Live>> {
         Who::ClientId(client_id) => sessions.of_client_id(client_id).collect(),
         Who::Username(username) => sessions.of_username(username).collect(),
         Who::PeerHost(peer) => sessions.of_peer(*peer).collect(),
-        Who::CertCn(_)
-        | Who::CertSha256(_)
-        | Who::TlsJa4(_)
-        | Who::PeerHostNet(_)
-        | Who::ClientIdRe(_)
-        | Who::UsernameRe(_)
-        | Who::PeerHostRe(_) => Vec::new(),
+        Who::CertCn(cn) => sessions.of_cert_cn(cn).collect(),
+        Who::CertSha256(digest) => sessions.of_cert_sha256(digest).collect(),
+        Who::TlsJa4(ja4) => sessions.of_ja4(ja4).collect(),
+        Who::PeerHostNet(_) | Who::ClientIdRe(_) | Who::UsernameRe(_) | Who::PeerHostRe(_) => Vec::new(),
     }
 }
 
@@ -111,7 +108,7 @@ mod tests {
             via: None,
             is_tls: false,
             tls: None,
-            cert_cn: None,
+            cert_cn: Some("sensor"),
             since: Timestamp::from_millis(0),
             received: 20,
         })
@@ -135,6 +132,7 @@ mod tests {
             (As::ClientId, "bot-1"),
             (As::Username, "eve"),
             (As::PeerHost, "10.0.0.1"),
+            (As::CertCn, "sensor"),
             (As::PeerHostNet, "10.0.0.0/8"),
             (As::ClientIdRe, "^bot-1$"),
             (As::UsernameRe, "^e"),

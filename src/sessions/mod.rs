@@ -119,6 +119,22 @@ impl Sessions {
         self.named(Name::Peer(peer)).filter(move |live| live.peer().ip() == Some(peer))
     }
 
+    /// The sessions of clients whose certificate has this common name.
+    pub fn of_cert_cn(&self, cn: &str) -> impl Iterator<Item = Arc<Live>> {
+        self.named(Name::CertCn(cn)).filter(move |live| live.cert_cn() == Some(cn))
+    }
+
+    /// The sessions of this certificate, by its digest.
+    pub fn of_cert_sha256(&self, digest: &str) -> impl Iterator<Item = Arc<Live>> {
+        let is_it = move |live: &Arc<Live>| live.client().tls().cert_sha256 == Some(digest);
+        self.named(Name::CertSha256(digest)).filter(is_it)
+    }
+
+    /// The sessions of this TLS fingerprint.
+    pub fn of_ja4(&self, ja4: &str) -> impl Iterator<Item = Arc<Live>> {
+        self.named(Name::Ja4(ja4)).filter(move |live| live.client().tls().ja4 == Some(ja4))
+    }
+
     fn named(&self, name: Name<'_>) -> impl Iterator<Item = Arc<Live>> {
         let mut last = 0;
         let pieces = std::iter::from_fn(move || {
@@ -169,7 +185,15 @@ impl Drop for Entered {
 
 fn names_of(live: &Live) -> impl Iterator<Item = Name<'_>> {
     let client_id = Some(live.client_id()).filter(|id| !id.is_empty()).map(Name::ClientId);
-    let names = [client_id, live.username().map(Name::Username), live.peer().ip().map(Name::Peer)];
+    let tls = live.client().tls();
+    let names = [
+        client_id,
+        live.username().map(Name::Username),
+        live.peer().ip().map(Name::Peer),
+        tls.cert_cn.map(Name::CertCn),
+        tls.cert_sha256.map(Name::CertSha256),
+        tls.ja4.map(Name::Ja4),
+    ];
     names.into_iter().flatten()
 }
 

@@ -14,6 +14,9 @@ pub(super) enum Name<'a> {
     ClientId(&'a str),
     Username(&'a str),
     Peer(IpAddr),
+    CertCn(&'a str),
+    CertSha256(&'a str),
+    Ja4(&'a str),
 }
 
 /// The index. A hash that two names share only shows the sessions of both: whoever asks looks at their names.

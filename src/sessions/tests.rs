@@ -19,7 +19,7 @@ fn enter(sessions: &Sessions, client_id: &str, username: Option<&str>, peer: [u8
         via: None,
         is_tls: false,
         tls: None,
-        cert_cn: None,
+        cert_cn: username,
         since: Timestamp::from_millis(0),
         received: 20,
     })
@@ -42,7 +42,11 @@ fn a_session_is_found_by_every_name_until_it_ends() {
     assert_eq!(numbers(sessions.of_username("u")), [1, 2]);
     assert_eq!(numbers(sessions.of_peer("::ffff:10.0.0.1".parse().expect("an address"))), [1, 2]);
     assert_eq!(numbers(sessions.of_username("a")), [0; 0], "a client identifier is no user name");
+    assert_eq!(numbers(sessions.of_cert_cn("u")), [1, 2]);
+    assert_eq!(numbers(sessions.of_cert_sha256("u")), [0; 0]);
+    assert_eq!(numbers(sessions.of_ja4("u")), [0; 0]);
     drop(first);
+    assert_eq!(numbers(sessions.of_cert_cn("u")), [2]);
     assert_eq!(numbers(sessions.of_client_id("a")), [0; 0]);
     assert_eq!(numbers(sessions.of_username("u")), [2]);
     assert_eq!((sessions.len(), sessions.get(1).is_none(), sessions.get(2).is_some()), (1, true, true));

@@ -308,7 +308,7 @@ fn a_wrong_query_is_refused_in_one_sentence() {
         ),
         (
             "refused?foo=1",
-            "foo is not a filter; expected one of page, limit, clientid, username, peerhost, like_clientid, like_username, like_peerhost, like_who, like_reason, reason, as, listener, zone, password, tls, server_name, ja4, cert_cn, cert_sha256, via, gte_last_at, lte_last_at, sort, order",
+            "foo is not a filter; expected one of page, limit, clientid, username, peerhost, net, like_clientid, like_username, like_peerhost, like_who, like_reason, reason, as, listener, zone, password, tls, server_name, ja4, cert_cn, cert_sha256, via, gte_last_at, lte_last_at, sort, order",
         ),
         ("refused?tls=yes", "tls yes is wrong; expected true or false"),
     ] {

@@ -25,6 +25,7 @@ import sys
 import time
 
 import paho.mqtt.client as paho
+from paho.mqtt.client import _WebsocketWrapper as WebSocket
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -140,6 +141,20 @@ class Way:
             client.ws_set_options(path=self.given.path)
         if self.is_tls:
             client.tls_set(self.given.ca, self.given.cert, self.given.key)
+
+    @contextlib.contextmanager
+    def line(self, host, port):
+        """A line that carries bytes as they are written, each write in a frame where it speaks WebSocket."""
+        with socket.create_connection((host, port), PATIENCE) as line:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.is_tls:
+                context = ssl.create_default_context(cafile=self.given.ca)
+                context.load_cert_chain(self.given.cert, self.given.key)
+                line = context.wrap_socket(line, server_hostname=host)
+            if self.is_websocket:
+                line = WebSocket(line, host, port, self.is_tls, self.given.path, None)
+            with contextlib.closing(line):
+                yield line
 
 
 class Peer:
@@ -357,15 +372,25 @@ class Stage:
 # --- connecting ---
 
 
+def all_of(line):
+    """What comes on a line up to its end."""
+    while True:
+        try:
+            some = line.recv(65536)
+        except BlockingIOError:
+            # A frame without data: what says that the other side closes.
+            continue
+        if not some:
+            return
+        yield some
+
+
 def live(stage, pieces):
-    """Writes these to a bare connection; returns all that is answered up to its end."""
-    with socket.create_connection((stage.host, stage.port), PATIENCE) as line:
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    """Writes these as they are; returns all that is answered up to the end."""
+    with stage.way.line(stage.host, stage.port) as line:
         for piece in pieces:
-            line.sendall(piece)
-        answer = b""
-        while some := line.recv(65536):
-            answer += some
+            expect(line.send(piece), len(piece), "bytes written at once")
+        answer = b"".join(all_of(line))
     expect(answer[:1], b"\x20", "first byte of the CONNACK")
     return answer.hex()
 

@@ -135,7 +135,7 @@ impl Drop for Proxy {
 const FILE: &str = "mqtt-bouncer.toml";
 
 fn listening_at(log: &Log, mark: usize, listener: &str) -> SocketAddr {
-    let line = log.wait_for(mark, &[" listening ", &format!("listener={listener} ")]);
+    let line = log.wait_for(mark, &[&format!("INFO listening listener={listener} ")]);
     let (_, addr) = line.rsplit_once("address=").expect("an address");
     addr.parse().expect("an address")
 }
