@@ -33,5 +33,6 @@ fn top_leaves_the_terminal_as_it_was_however_it_ends() {
     let mut watcher = python("top.py");
     watcher.arg(env!("CARGO_BIN_EXE_mqtt-bouncer")).args(["top", "--config"]).arg(proxy.file());
     let told = transcript(&mut watcher);
-    assert_eq!(told.matches("the terminal is as it was").count(), 5, "{told}");
+    assert_eq!(told.matches("the terminal is as it was").count(), 6, "{told}");
+    assert!(told.contains("the terminal gone: so is the command"), "{told}");
 }

@@ -63,7 +63,25 @@ WAYS = {
     "Control-C": lambda pid, terminal: os.write(terminal, b"\x03"),
     "SIGTERM": lambda pid, terminal: os.kill(pid, signal.SIGTERM),
     "SIGINT": lambda pid, terminal: os.kill(pid, signal.SIGINT),
+    "SIGHUP": lambda pid, terminal: os.kill(pid, signal.SIGHUP),
 }
+
+
+def leave(command):
+    """Closes the window: the terminal is gone, and so is the command."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(command[0], command)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    written = b""
+    while written.count(b"OUTCOME") < 2:
+        written += os.read(terminal, 65536)
+    os.close(terminal)
+    try:
+        wait_for_end(pid)
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        raise
 
 
 def main():
@@ -72,6 +90,8 @@ def main():
         written = watch(command, end)
         assert ENTER in written and written.index(ENTER) < written.rindex(LEAVE), way
         print(f"{way}: the terminal is as it was")
+    leave(command)
+    print("the terminal gone: so is the command")
 
 
 if __name__ == "__main__":

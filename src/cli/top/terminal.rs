@@ -37,15 +37,22 @@ const A_MOMENT: Duration = Duration::from_millis(100);
 impl Terminal {
     pub(super) fn take(runtime: &Runtime) -> io::Result<Terminal> {
         let is_told_to_end = Arc::new(AtomicBool::new(false));
-        for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()] {
+        let _inside = runtime.enter();
+        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
             let told = Arc::clone(&is_told_to_end);
-            let _inside = runtime.enter();
             let mut signals = signal(kind)?;
             runtime.spawn(async move {
                 signals.recv().await;
                 told.store(true, Ordering::Relaxed);
             });
         }
+        let mut hangup = signal(SignalKind::hangup())?;
+        runtime.spawn(async move {
+            hangup.recv().await;
+            // Whoever reads keys from a terminal that has gone reads for ever, and would not be told.
+            give_back(&mut io::stdout());
+            std::process::exit(0);
+        });
         // From here on it is given back.
         let mut terminal = Terminal { out: io::stdout(), is_told_to_end };
         enable_raw_mode()?;
@@ -106,10 +113,14 @@ fn asked(event: &Event) -> Asked {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // There is nobody to tell when it cannot be given back.
-        let _ = execute!(self.out, Show, LeaveAlternateScreen);
-        let _ = disable_raw_mode();
+        give_back(&mut self.out);
     }
+}
+
+/// There is nobody to tell when it cannot be given back.
+fn give_back(out: &mut Stdout) {
+    let _ = execute!(out, Show, LeaveAlternateScreen);
+    let _ = disable_raw_mode();
 }
 
 #[cfg(test)]
