@@ -90,14 +90,16 @@ impl Detection {
         for place in places.clone() {
             hand.clients(place).places.prefetch(place);
         }
+        let period = self.period(now);
         for place in places {
-            hand.clients(place).places.enter(place, now.moment, self.period(now));
+            hand.clients(place).places.enter(place, now.moment, period);
         }
     }
 
     fn leave_places(&self, places: Places, hand: &mut Hand<'_>, now: Now) {
+        let period = self.period(now);
         for place in places.into_iter().filter(|place| *place != 0) {
-            hand.clients(place).places.leave(place, self.period(now));
+            hand.clients(place).places.leave(place, period);
         }
     }
 
