@@ -1,7 +1,10 @@
 //! What the operating system knows of this process. Elsewhere than on Linux it is nothing.
 
+mod background;
+
+pub use background::{background_time, step_back};
+
 use std::fs;
-use std::io;
 
 /// What this process has used, and what it may use.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -17,21 +20,6 @@ pub struct Usage {
     /// Threads.
     pub threads: u64,
 }
-
-/// Gives this thread the lowest priority, for what nobody's connection waits for. Elsewhere than on Linux, where a
-/// priority is that of a whole process, does nothing.
-///
-/// # Errors
-/// The system does not allow it.
-pub fn step_back() -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::process::setpriority_process(None, LOWEST)?;
-    Ok(())
-}
-
-/// As `nice` counts.
-#[cfg(target_os = "linux")]
-const LOWEST: i32 = 19;
 
 impl Usage {
     /// What it has used by now.

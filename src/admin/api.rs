@@ -1,6 +1,7 @@
 //! What a running proxy is steered by, and the table of its calls.
 
 use super::accounts::Accounts;
+use super::auth::Origin;
 use super::dashboard::{self, Board};
 use super::fault::Fault;
 use super::health::Watch;
@@ -10,6 +11,7 @@ use super::server::{Gate, Server};
 use super::settings::Limits;
 use super::socket::Socket;
 use super::steering::Steering;
+use super::turns::Turns;
 use super::{
     api_keys, auth, clients, detections, explain, lists, login, monitoring, node, refused, stats, suspects,
     upstreams, users,
@@ -68,6 +70,8 @@ pub struct Admin {
     pub readiness: Watch,
     /// What the dashboard shows.
     pub board: Board,
+    /// When it is a caller's turn.
+    pub turns: Turns,
 }
 
 impl Admin {
@@ -103,9 +107,20 @@ impl Admin {
             // Bodies are limited where callers are let in.
             .layer(DefaultBodyLimit::disable())
             .layer(from_fn_with_state(self.clone(), auth::admit))
+            .layer(from_fn_with_state(self.clone(), wait))
             // Outermost: whoever is turned away counts, too.
             .layer(from_fn_with_state(self.clone(), count))
             .with_state(self)
+    }
+}
+
+/// Has a call wait for its turn; not whoever asks whether this proxy lives, and believes otherwise while it waits.
+async fn wait(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let origin = request.extensions().get::<Origin>().copied();
+    let is_urgent = matches!(request.uri().path(), "/livez" | "/readyz");
+    match origin.filter(|_| !is_urgent) {
+        Some(origin) => admin.turns.take(origin, next.run(request)).await,
+        None => next.run(request).await,
     }
 }
 

@@ -63,6 +63,7 @@ mod strangers;
 mod strict;
 mod suspects;
 mod tls;
+mod turns;
 mod upstreams;
 mod users;
 
@@ -82,5 +83,6 @@ pub use steering::{
     Ask, LastReload, ListenerStatus, NotReloaded, OptionBody, Reloaded, RunningConfig, Source, Status,
     Steering, UpstreamStatus,
 };
+pub use turns::Turns;
 pub use upstreams::{FailureBody, ServerBody, UpstreamBody, UpstreamsBody};
 pub use users::UserBody;

@@ -5,7 +5,7 @@ use super::keeping::SOCKET_FILE;
 use crate::accounts::{self, ApiKey, FileError, FirstUser};
 use crate::admin::{
     Accounts, AccountsError, Admin, Ask, Board, Gate, GateSettings, Limits, ListenSettings, Socket,
-    SocketError, Steering, Watch,
+    SocketError, Steering, Turns, Watch,
 };
 use crate::admission::Timestamp;
 use crate::cleanup::CleanupSettings;
@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -207,6 +208,7 @@ impl Desk {
             cleanup,
             readiness: Watch::default(),
             board: Board::default(),
+            turns: Turns::beside(Handle::current()),
             accounts: Accounts::new(store.clone(), kept),
             limits: Arc::new(ArcSwap::from_pointee(prepared.limits.clone())),
             store,
