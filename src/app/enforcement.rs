@@ -7,7 +7,7 @@ use crate::findings::Findings;
 use crate::net::stop::Stop;
 use crate::store::{Change, ChangeError, MAX_EVIDENCE, Offence, Store};
 use crate::telemetry::Chain;
-use crate::webhook::{self, Webhook};
+use crate::webhook::{self, Webhook, WebhookError, WebhookSettings};
 use serde_json::Value;
 use std::mem;
 use std::time::Duration;
@@ -49,6 +49,11 @@ impl Enforcement {
         let _ = timeout(LAST_PATIENCE, self.following).await;
         self.webhook.replace(None, LAST_PATIENCE).await;
     }
+}
+
+/// Starts a webhook where there is to be one.
+pub(super) fn start_webhook(settings: Option<&WebhookSettings>) -> Result<Option<Webhook>, WebhookError> {
+    settings.map(|settings| Webhook::start(settings.clone())).transpose()
 }
 
 /// How long the last findings may take to be written, and to be delivered.

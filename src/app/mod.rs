@@ -38,11 +38,11 @@ use crate::sessions::Sessions;
 use crate::signal::{Signal, Signals};
 use crate::systemd::{self, News};
 use crate::telemetry::{Chain, Telemetry};
-use crate::webhook::{self, Webhook, WebhookError, WebhookSettings};
+use crate::webhook;
 use answers::{History, not_reloaded, reloaded};
 use arc_swap::ArcSwap;
 use certificates::{Certificates, Servers};
-use enforcement::Enforcement;
+use enforcement::{Enforcement, start_webhook};
 use keeping::Keeping;
 use kicking::Kicking;
 use lists::{in_force, room_for};
@@ -115,6 +115,7 @@ impl App {
             bouncer: Bouncer::with_detection(clock, config.detection),
             routes: ArcSwap::from_pointee(routes(&config, None)?),
             answers: ArcSwap::from_pointee(config.answers),
+            partings: ArcSwap::from_pointee(config.partings),
             limits: Limits::new(config.limits),
             refused: Refused::new(config.refused),
             sessions: Sessions::default(),
@@ -344,6 +345,7 @@ impl App {
         self.proxy.routes.store(Arc::new(routes));
         self.upkeep = Some(Upkeep::start(&self.proxy));
         self.proxy.answers.store(Arc::new(config.answers));
+        self.proxy.partings.store(Arc::new(config.partings));
         self.telemetry.adjust(config.log);
         if let Some(keeping) = &self.keeping {
             keeping.adjust(config.cleanup);
@@ -580,10 +582,6 @@ async fn asked(desk: &mut Option<Desk>) -> Ask {
 
 /// How often it is seen whether patterns that were added want rearranging.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-
-fn start_webhook(settings: Option<&WebhookSettings>) -> Result<Option<Webhook>, WebhookError> {
-    settings.map(|settings| Webhook::start(settings.clone())).transpose()
-}
 
 /// How long connections may take to notice that they are to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);

@@ -630,7 +630,13 @@ fn at_least(duration: Duration, min: Duration) -> Result<Duration, String> {
 
 fn between(duration: Duration, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
     if *bounds.end() < duration {
-        return Err(format!("is too long; expected at most \"{}d\"", bounds.end().as_secs() / 86_400));
+        let most = bounds.end().as_secs();
+        let most = match (most % 86_400, most % 60) {
+            (0, _) => format!("{}d", most / 86_400),
+            (_, 0) => format!("{}m", most / 60),
+            _ => format!("{most}s"),
+        };
+        return Err(format!("is too long; expected at most \"{most}\""));
     }
     at_least(duration, *bounds.start())
 }

@@ -13,12 +13,15 @@ use crate::net::listener::ListenOptions;
 use crate::net::options::TcpOptions;
 use crate::net::relay::{IdleTimeout, Limits};
 use crate::net::upstream::{DEFAULT, UpstreamSettings};
-use crate::proxy::{Answers, DoorSettings, LimitSettings, OnBannedPeer, OnRateLimited, Rule, Rules};
+use crate::proxy::{
+    Answers, DoorSettings, LimitSettings, OnBannedPeer, OnRateLimited, Partings, Rule, Rules,
+};
 use crate::refused::RefusedSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::webhook::{Secret, Url, WebhookSettings};
 use crate::wire::mqtt::Version;
 use crate::wire::mqtt::connack::ReturnCode;
+use crate::wire::mqtt::session::Will;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -54,6 +57,8 @@ pub struct Config {
     pub answers: Answers,
     /// `[banned] kick`: which kinds of bans end the sessions that they name.
     pub kick: Kinds,
+    /// `[kick]` and `[node] drain_will`: how sessions that are ended from here take their leave.
+    pub partings: Partings,
     /// `[refused]`: how many refused clients are kept in mind.
     pub refused: RefusedSettings,
     /// `[banned] bootstrap_file`: what an empty store is filled with.
@@ -189,6 +194,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     let name: Option<Name> = node.parsed("name", "\"mqtt-bouncer\"");
     let data_dir = node.optional::<FilePath>("data_dir").map(|path| folder.join(path.0));
     let drain_timeout = node.duration("drain_timeout", "\"30s\"", Duration::ZERO);
+    let drain_will = node.choice("drain_will", "\"publish\"", &WILLS);
     node.finish();
 
     let policies = detection::read(&root);
@@ -215,6 +221,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     }
     let cleanup = read_cleanup(banned.section("cleanup"));
     banned.finish();
+    let partings = read_partings(root.section("kick"), drain_will);
     let refused = read_refused(root.section("refused"));
     let webhook = read_webhook(root.section("webhook"), folder);
     let admin = admin::read(&root, folder, listeners.as_deref());
@@ -237,6 +244,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
         limits: limits?,
         answers: answers?,
         kick,
+        partings: partings?,
         refused: refused?,
         bootstrap_file,
         cleanup: CleanupSettings { offences: detection::longest_memory(&zones), ..cleanup? },
@@ -380,6 +388,13 @@ fn read_cleanup(section: Section<'_, '_>) -> Option<CleanupSettings> {
     Some(CleanupSettings { period: period?, ttl: ttl?, offences: Duration::ZERO })
 }
 
+fn read_partings(section: Section<'_, '_>, drain_will: Option<Will>) -> Option<Partings> {
+    let will = section.choice("will", "\"discard\"", &WILLS);
+    let wait = section.duration_within("wait", "\"2s\"", Duration::ZERO..=Duration::from_mins(1));
+    section.finish();
+    Some(Partings { will: will?, drain_will: drain_will?, wait: wait? })
+}
+
 fn read_refused(section: Section<'_, '_>) -> Option<RefusedSettings> {
     let max_entries = section.number("max_entries", "10000", 0..1_000_001);
     let ttl = section.duration("ttl", "\"3d\"", Duration::from_secs(1));
@@ -471,6 +486,8 @@ fn read_log(section: Section<'_, '_>) -> Option<(LogSettings, Option<Duration>)>
     let max_connection_lines = NonZeroU32::new(u32::try_from(lines?).ok()?);
     Some((LogSettings { level: level?, format: format?, max_connection_lines }, stats_interval?.on()))
 }
+
+const WILLS: [(&str, Will); 2] = [("discard", Will::Discard), ("publish", Will::Publish)];
 
 const KINDS: &str = "one of clientid, username, cert_cn, cert_sha256, tls_ja4, peerhost, peerhost_net, clientid_re, username_re, peerhost_re";
 const PATTERN_KINDS: &str = "clientid_re, username_re and peerhost_re";

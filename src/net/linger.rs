@@ -17,7 +17,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_DRAINED: usize = 256 * 1024;
 
 /// Writes `last_words`, ends the writing side, waits for the peer to close, and closes.
-pub async fn close<S>(mut stream: S, last_words: &[u8])
+pub async fn close<S>(stream: S, last_words: &[u8])
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    close_within(stream, last_words, MAX_DRAINED).await;
+}
+
+/// As [`close`], with a peer that may send as much as it likes meanwhile: a broker that has much to say hears the last
+/// words all the same.
+pub async fn close_broker<S>(stream: S, last_words: &[u8])
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    close_within(stream, last_words, usize::MAX).await;
+}
+
+async fn close_within<S>(mut stream: S, last_words: &[u8], max_drained: usize)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -28,7 +44,7 @@ where
         }
         stream.shutdown().await?;
         let mut drained = 0;
-        while drained < MAX_DRAINED {
+        while drained < max_drained {
             let read = poll_fn(|cx| {
                 scratch::poll_read(Pin::new(&mut stream), cx, usize::MAX, |_, bytes| bytes.len())
             })
@@ -36,7 +52,7 @@ where
             if read == 0 {
                 break;
             }
-            drained += read;
+            drained = drained.saturating_add(read);
         }
         std::io::Result::Ok(())
     })

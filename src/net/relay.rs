@@ -3,6 +3,13 @@
 //! A connection that idles holds no buffer: bytes are read into a scratch buffer of the thread and written on at once;
 //! only what the other side would not take yet is kept, and nothing more is read until that is gone. So a slow side
 //! slows the other down, and a connection never holds more than one read in each direction.
+//!
+//! A session that is ended from here takes its leave: packets that have passed in part are let pass whole for a while, so
+//! that whoever ends it can say something after them.
+
+mod parting;
+
+pub use parting::Parting;
 
 use super::kick::Kick;
 use super::scratch;
@@ -47,8 +54,10 @@ pub struct End {
     pub to_broker: u64,
     /// Bytes that were passed on from the broker to the client.
     pub to_client: u64,
-    /// True when the client was given all that the broker's side was seen to say.
-    pub client_has_all: bool,
+    /// Something can be said to the client now: all that was seen for it was passed on, and ends with a packet.
+    pub client_hears: bool,
+    /// Likewise to the broker.
+    pub broker_hears: bool,
 }
 
 /// What ended a session: the first thing that happened.
@@ -83,30 +92,19 @@ pub trait Watch {
     /// Looks at bytes from the broker.
     fn see_broker(&mut self, bytes: &[u8]);
 
-    /// The Keep Alive that holds, in seconds; 0 for none.
-    fn keep_alive(&self) -> u16;
+    /// What was seen so far.
+    fn session(&self) -> &Session;
+
+    /// How the session takes its leave, when this ends it.
+    fn parting(&self, cause: &Cause) -> Parting;
 }
 
-impl Watch for Session {
-    fn see_client(&mut self, bytes: &[u8]) -> Result<(), Violation> {
-        self.from_client(bytes)
-    }
-
-    fn see_broker(&mut self, bytes: &[u8]) {
-        self.from_broker(bytes);
-    }
-
-    fn keep_alive(&self) -> u16 {
-        Session::keep_alive(self)
-    }
-}
-
-/// Relays until both directions have ended, the session idles for too long, or `stop` or `kick` is raised. Streams that
-/// are lent are still open then, if somebody wants to say a last word.
+/// Relays until both directions have ended, the session idles for too long, or `stop` or `kick` is raised and packets
+/// that were under way then have had their time. Streams that are lent are still open then, for a last word.
 pub async fn relay<C, B>(
     mut client: C,
     mut broker: B,
-    session: &mut impl Watch,
+    watch: &mut impl Watch,
     limits: Limits,
     stop: &Stop,
     kick: &Kick,
@@ -128,7 +126,7 @@ where
             Poll::Pending => {}
         }
         let before = (up.passed, down.passed);
-        let upward = up.poll(cx, &mut client, &mut broker, |bytes| session.see_client(bytes));
+        let upward = up.poll(cx, &mut client, &mut broker, |bytes| watch.see_client(bytes));
         if let Poll::Ready(ended) = upward {
             if let Ended::Violation(violation) = ended {
                 return Poll::Ready(Cause::Violation(violation));
@@ -136,7 +134,7 @@ where
             first_end.get_or_insert(cause_of(ended, Side::Client, Side::Broker));
         }
         let downward = down.poll(cx, &mut broker, &mut client, |bytes| {
-            session.see_broker(bytes);
+            watch.see_broker(bytes);
             Ok(())
         });
         if let Poll::Ready(ended) = downward {
@@ -144,16 +142,22 @@ where
         }
         if !(up.has_ended() && down.has_ended()) {
             let heard = Heard { client: up.passed != before.0, broker: down.passed != before.1 };
-            ready!(patience.poll(cx, heard, session.keep_alive(), first_end.is_some()));
+            ready!(patience.poll(cx, heard, watch.session().keep_alive(), first_end.is_some()));
         }
         Poll::Ready(first_end.take().unwrap_or(Cause::Idle))
     })
     .await;
-    let client_has_all = matches!(down.state, State::Open) && down.rest.is_empty();
-    End { cause, to_broker: up.passed, to_client: down.passed, client_has_all }
+    if matches!(cause, Cause::Stopped | Cause::Kicked) {
+        let parting = watch.parting(&cause);
+        // It is rare and large; sessions that live have no room for it.
+        Box::pin(parting::finish(&mut up, &mut down, &mut client, &mut broker, watch, parting)).await;
+    }
+    let client_hears = down.has_room(watch.session(), Side::Client);
+    let broker_hears = up.has_room(watch.session(), Side::Broker);
+    End { cause, to_broker: up.passed, to_client: down.passed, client_hears, broker_hears }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Client,
     Broker,

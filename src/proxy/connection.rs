@@ -12,7 +12,7 @@ use crate::metrics::Outcome;
 use crate::net::linger;
 use crate::net::peer::Peer;
 use crate::net::proxy_header::Announced;
-use crate::net::relay::{Cause, relay};
+use crate::net::relay::relay;
 use crate::net::stream::Stream;
 use crate::net::tls::{Heard, TlsFacts};
 use crate::net::upstream::Connected;
@@ -311,20 +311,21 @@ impl Connection<'_> {
     /// Relays until the session ends.
     async fn stay(&self, inside: Inside) {
         let Inside { mut client, connected, name, session, entered } = inside;
-        let Connected { stream: broker, server, lease, .. } = connected;
+        let Connected { stream: mut broker, server, lease, .. } = connected;
         let server = server.as_str();
         let counted = (self.door.metrics().session(), self.proxy.metrics.servers.of(server).session());
         let began = Instant::now();
         let mut watched = Watched::new(self, &name, server, &entered, session);
         let (limits, stop) = (self.settings.limits, &self.proxy.stop);
-        let end = relay(&mut client, broker, &mut watched, limits, stop, entered.kick_signal()).await;
+        let end = relay(&mut client, &mut broker, &mut watched, limits, stop, entered.kick_signal()).await;
         let (session, stay) = watched.into_parts();
         drop((entered, counted, lease));
-        self.log_end(&end, &name, server, &session, began.elapsed());
+        let last_words = self.last_words(&end, &session);
+        self.log_end(&end, &name, server, &session, began.elapsed(), last_words.as_ref());
         self.tell_ended(&end, &name, server, &session, stay, began.elapsed());
-        if matches!(end.cause, Cause::Kicked) {
-            let said = session.disconnect(ADMINISTRATIVE_ACTION).filter(|_| end.client_has_all);
-            linger::close(client, said.as_ref().map_or(&[], |packet| packet)).await;
+        if let Some(last_words) = last_words {
+            // Rare and large, as in the relay.
+            Box::pin(last_words.say(client, broker)).await;
         }
     }
 
@@ -349,9 +350,6 @@ impl Connection<'_> {
         }
     }
 }
-
-/// Why a client is told that its session ends when it is kicked. \[MQTT 5, section 3.14.2.1\]
-const ADMINISTRATIVE_ACTION: u8 = 0x98;
 
 /// Writes all of it; on failure, says how many bytes the socket took before.
 async fn write_all(stream: &mut Stream, bytes: &[u8], deadline: Duration) -> Result<(), (usize, io::Error)> {

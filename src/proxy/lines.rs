@@ -3,6 +3,7 @@
 use super::announced::NoPeer;
 use super::connection::{Connection, Name};
 use super::gate::NoConnect;
+use super::parting::LastWords;
 use super::refusal::Refusal;
 use crate::metrics::Outcome;
 use crate::net::proxy_header::NoHeader;
@@ -100,7 +101,15 @@ impl Connection<'_> {
     }
 
     /// One line for each session that ended.
-    pub(super) fn log_end(&self, end: &End, name: &Name, server: &str, session: &Session, lasted: Duration) {
+    pub(super) fn log_end(
+        &self,
+        end: &End,
+        name: &Name,
+        server: &str,
+        session: &Session,
+        lasted: Duration,
+        last_words: Option<&LastWords>,
+    ) {
         let facts = session.facts();
         let (cause, error) = match &end.cause {
             Cause::ClientClosed => ("client_closed", None),
@@ -125,6 +134,8 @@ impl Connection<'_> {
             connack = facts.connack,
             client_disconnect = facts.client_disconnect,
             broker_disconnect = facts.broker_disconnect,
+            client_told = last_words.map(|words| words.to_client.is_some()),
+            broker_told = last_words.map(|words| words.to_broker.is_some()),
             to_broker = end.to_broker,
             to_client = end.to_client,
             seconds = lasted.as_secs_f64(),

@@ -6,6 +6,7 @@ mod door;
 mod gate;
 mod limits;
 mod lines;
+mod parting;
 mod rationed;
 mod refusal;
 mod route;
@@ -21,6 +22,7 @@ pub use limits::{
     Excess, Known, LimitSettings, Limits, OnRateLimited, Pacer, Pacing, Rate, RateError, Seat, Throttle,
     ThrottleSettings,
 };
+pub use parting::Partings;
 pub use refusal::Answers;
 pub use route::{Choice, Conditions, HostPattern, HostPatternError, Patterns, Routes, Rule, Rules, Traits};
 pub use upkeep::Upkeep;
@@ -44,6 +46,8 @@ pub struct Proxy {
     pub routes: ArcSwap<Routes>,
     /// How refusals are worded.
     pub answers: ArcSwap<Answers>,
+    /// How sessions that are ended from here take their leave.
+    pub partings: ArcSwap<Partings>,
     /// How many may come.
     pub limits: Limits,
     /// Who was turned away lately.

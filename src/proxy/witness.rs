@@ -304,8 +304,12 @@ impl Watch for Watched<'_> {
         }
     }
 
-    fn keep_alive(&self) -> u16 {
-        self.session.keep_alive()
+    fn session(&self) -> &session::Session {
+        &self.session
+    }
+
+    fn parting(&self, cause: &relay::Cause) -> relay::Parting {
+        self.connection.proxy.partings.load().parting(cause, self.name.version)
     }
 }
 

@@ -8,6 +8,7 @@ mod harness;
 mod invariants;
 mod limits;
 mod listeners;
+mod parting;
 mod pki;
 mod proxy_protocol;
 mod refusals;

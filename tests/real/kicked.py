@@ -28,11 +28,21 @@ def main():
     parser.add_argument("--id", required=True)
     parser.add_argument("--username", required=True)
     parser.add_argument("--password", required=True)
+    parser.add_argument("--will", help="the topic of a will, which says the identifier")
+    parser.add_argument("--transport", choices=["tcp", "websockets"], default="tcp")
+    parser.add_argument("--ca", help="speak TLS with whom this authority vouches for")
     asked = parser.parse_args()
 
     ended = threading.Event()
     client = paho.Client(
-        CallbackAPIVersion.VERSION2, asked.id, protocol=VERSIONS[asked.version], reconnect_on_failure=False)
+        CallbackAPIVersion.VERSION2, asked.id, protocol=VERSIONS[asked.version], transport=asked.transport,
+        reconnect_on_failure=False)
+    if asked.will:
+        client.will_set(asked.will, asked.id, qos=1)
+    if asked.transport == "websockets":
+        client.ws_set_options(path="/mqtt")
+    if asked.ca:
+        client.tls_set(asked.ca)
     client.username_pw_set(asked.username, asked.password)
 
     def on_disconnect(_client, _userdata, flags, reason, _properties):

@@ -4,19 +4,23 @@ use crate::harness::{Broker, Proxy, Version, config, eventually};
 use crate::suites::{at_port, python};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 const DATA: &str = "[node]\ndata_dir = \"data\"\n";
 
 /// paho, which tells line by line what it sees. Ended when it is dropped.
-struct Paho {
+pub(crate) struct Paho {
     child: Child,
     told: Box<dyn Iterator<Item = Value>>,
 }
 
 impl Paho {
     fn start(proxy: &Proxy, version: &str, client_id: &str, password: &str) -> Paho {
-        let mut command = at_port(python("kicked.py"), proxy.addr);
+        Paho::start_by(at_port(python("kicked.py"), proxy.addr), version, client_id, password)
+    }
+
+    /// One that comes as this command says.
+    pub(crate) fn start_by(mut command: Command, version: &str, client_id: &str, password: &str) -> Paho {
         command.args([
             "--version",
             version,
@@ -33,7 +37,7 @@ impl Paho {
         Paho { child, told: Box::new(told) }
     }
 
-    fn tells(&mut self) -> Value {
+    pub(crate) fn tells(&mut self) -> Value {
         self.told.next().expect("another line")
     }
 }

@@ -34,3 +34,4 @@ mod tls_cut;
 mod tls_strangers;
 mod upstreams;
 mod websocket;
+mod wills;

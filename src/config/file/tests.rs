@@ -27,7 +27,24 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.answers, Answers { v3_banned: ReturnCode::NotAuthorized, tell_reason: false });
+    let (will, drain_will) = (Will::Discard, Will::Publish);
+    assert_eq!(config.partings, Partings { will, drain_will, wait: Duration::from_secs(2) });
     assert_eq!(config.settings["listener.mqtt.connect_timeout"], "\"10s\"");
+}
+
+#[test]
+fn the_end_of_kicked_sessions_is_read_and_bounded() {
+    let config = parse(&format!(
+        "{MINIMAL}[kick]\nwill = \"publish\"\nwait = \"0s\"\n[node]\ndrain_will = \"discard\""
+    ));
+    let (will, drain_will) = (Will::Publish, Will::Discard);
+    assert_eq!(config.partings, Partings { will, drain_will, wait: Duration::ZERO });
+    let found = mistakes(&format!("{MINIMAL}[kick]\nwill = \"keep\"\nwait = \"61s\"\n"));
+    let expected = [
+        "test.toml:7: kick.will: \"keep\" is unknown; expected one of \"discard\", \"publish\"",
+        "test.toml:8: kick.wait: \"61s\" is too long; expected at most \"1m\"",
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -71,7 +88,7 @@ level = "loud"
         "test.toml:18: ban[1].who: \"localhost\" is not an IP address; expected e.g. \"192.0.2.7\" or \"2001:db8::7\"",
         "test.toml:19: ban[1].until: \"tomorrow\" is not an end; expected \"infinity\", RFC 3339, e.g. \"2030-01-01T00:00:00+00:00\", or epoch seconds",
         "test.toml:21: log.level: \"loud\" is unknown; expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-        "test.toml:22: nodes: is not an option; expected one of node, flapping_detect_policy, enable_flapping_detect, flapping_detect, detection, zones, limits, listener, upstream, upstreams, route, banned, refused, webhook, admin, ban, exempt, log",
+        "test.toml:22: nodes: is not an option; expected one of node, flapping_detect_policy, enable_flapping_detect, flapping_detect, detection, zones, limits, listener, upstream, upstreams, route, banned, kick, refused, webhook, admin, ban, exempt, log",
     ];
     assert_eq!(found, expected);
 }

@@ -91,6 +91,18 @@ impl Frames {
         self.place == Place::Border
     }
 
+    /// The first byte of the packet that has passed in part, where one has.
+    pub fn under_way(&self) -> Option<u8> {
+        matches!(self.place, Place::Length(_) | Place::Body).then_some(self.first_byte)
+    }
+
+    /// How many of these bytes, which come next, still belong to the packet that has passed in part.
+    pub fn still_under_way(&self, bytes: &[u8]) -> usize {
+        let (mut frames, mut chunk) = (*self, bytes);
+        let piece = self.under_way().and_then(|_| frames.next(&mut chunk));
+        piece.map_or(0, |piece| piece.bytes.len())
+    }
+
     /// True when the stream is no MQTT any more.
     pub fn is_lost(&self) -> bool {
         self.place == Place::Lost
@@ -135,6 +147,25 @@ mod tests {
         let (packets, frames) = packets([&b"\xc0\x00\x30\xff\xff\xff\xff"[..], b"\x01\xc0\x00"]);
         assert_eq!(packets, [b"\xc0\x00"]);
         assert!(frames.is_lost() && !frames.is_at_border());
+    }
+
+    #[test]
+    fn what_still_belongs_to_the_packet_under_way_is_counted_and_not_taken() {
+        let stream = b"\x30\x85\x00abcde\xc0\x00";
+        for passed in 0..8 {
+            let (before, rest) = stream.split_at(passed);
+            let (_, frames) = packets([before]);
+            let is_inside = passed > 0;
+            assert_eq!(
+                frames.still_under_way(rest),
+                if is_inside { 8 - passed } else { 0 },
+                "after {passed}"
+            );
+            assert_eq!(frames.still_under_way(&rest[..1]), usize::from(is_inside));
+            assert_eq!(frames.under_way(), is_inside.then_some(0x30));
+        }
+        let (_, lost) = packets([&b"\x30\xff\xff\xff\xff"[..]]);
+        assert_eq!((lost.under_way(), lost.still_under_way(b"abc")), (None, 0));
     }
 
     #[test]

@@ -34,6 +34,48 @@ pub struct Facts {
     pub broker_disconnect: Option<u8>,
 }
 
+/// Whether a packet of ours can be put into one direction of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It can: the last packet has passed whole.
+    Now,
+    /// It can be once the packet that is under way has passed whole.
+    Later,
+    /// It cannot be any more, or not at all.
+    Never,
+}
+
+impl Room {
+    fn between(frames: Frames) -> Room {
+        match frames.is_at_border() {
+            true => Room::Now,
+            false if frames.is_lost() => Room::Never,
+            false => Room::Later,
+        }
+    }
+}
+
+/// What becomes of the will of a client whose session is ended from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Will {
+    /// The broker forgets it.
+    Discard,
+    /// The broker publishes it.
+    Publish,
+}
+
+impl Will {
+    /// What a client of this version would say to have it so; `None` where it would close without a word. An end without
+    /// a reason is a normal one, which discards the will \[MQTT-3.14.4-3, in 3.1.1 and 5\]; 0x04 publishes it.
+    pub fn disconnect(self, version: Version) -> Option<&'static [u8]> {
+        match (self, version) {
+            (Will::Discard, _) => Some(b"\xe0\x00"),
+            (Will::Publish, Version::V5) => Some(b"\xe0\x02\x04\x00"),
+            (Will::Publish, _) => None,
+        }
+    }
+}
+
 /// The most that is held of one packet which came in pieces, in bytes. A larger CONNACK passes unread.
 const MAX_CAPTURE: usize = 4096;
 
@@ -107,12 +149,49 @@ impl Session {
         self.keep_alive
     }
 
-    /// The DISCONNECT that tells the client this reason, if it can be told between what it was sent before: MQTT 5 has
-    /// one from the server, after the CONNACK that let the client in. \[section 3.14, MQTT-3.14.0-1\]
-    pub fn disconnect(&self, reason: u8) -> Option<[u8; 4]> {
-        let is_inside = self.facts.connack == Some(0) && self.facts.broker_disconnect.is_none();
-        let is_heard = self.version == Version::V5 && is_inside;
-        (is_heard && self.broker.is_at_border()).then_some([0xE0, 2, reason, 0])
+    /// Whether a DISCONNECT of ours can be put into what the broker says. MQTT 5 alone has one from the server, after
+    /// the CONNACK that let the client in and before its own end. \[section 3.14, MQTT-3.14.0-1\]
+    pub fn room_to_client(&self) -> Room {
+        let is_let_in = match self.facts.connack {
+            Some(code) => code == 0,
+            // What it says is not known before all of it has passed.
+            None => self.broker.under_way().is_some_and(|byte| PacketType::of(byte) == PacketType::CONNACK),
+        };
+        if self.version != Version::V5 || !is_let_in || self.facts.broker_disconnect.is_some() {
+            return Room::Never;
+        }
+        Room::between(self.broker)
+    }
+
+    /// Whether a DISCONNECT of ours can be put into what the client says. It may come before the CONNACK, in the middle
+    /// of an authentication, too \[section 3.1.4, MQTT-3.1.2-30\]; not after the broker has turned the client away, and not
+    /// after a DISCONNECT of either side \[MQTT-3.14.4-1\].
+    pub fn room_to_broker(&self) -> Room {
+        let Facts { connack, client_disconnect, broker_disconnect, .. } = self.facts;
+        if connack.is_some_and(|code| code != 0) || client_disconnect.or(broker_disconnect).is_some() {
+            return Room::Never;
+        }
+        Room::between(self.client)
+    }
+
+    /// How many of these bytes, which come next from the client, belong to its packet that has passed in part.
+    pub fn still_from_client(&self, bytes: &[u8]) -> usize {
+        self.client.still_under_way(bytes)
+    }
+
+    /// How many of these bytes, which come next from the broker, belong to its packet that has passed in part.
+    pub fn still_from_broker(&self, bytes: &[u8]) -> usize {
+        self.broker.still_under_way(bytes)
+    }
+
+    /// The DISCONNECT that tells the client this reason, where there is room for it now.
+    pub fn disconnect_to_client(&self, reason: u8) -> Option<[u8; 4]> {
+        (self.room_to_client() == Room::Now).then_some([0xE0, 2, reason, 0])
+    }
+
+    /// The DISCONNECT that tells the broker what becomes of the client's will, where there is one and room for it now.
+    pub fn disconnect_to_broker(&self, will: Will) -> Option<&'static [u8]> {
+        will.disconnect(self.version).filter(|_| self.room_to_broker() == Room::Now)
     }
 
     /// What is known so far.
@@ -190,25 +269,98 @@ mod tests {
         assert_eq!(session.facts().client_disconnect, Some(0));
     }
 
+    fn let_in(version: Version) -> Session {
+        let mut session = Session::new(version, 60);
+        session.from_broker(if version == Version::V5 {
+            b"\x20\x03\x00\x00\x00"
+        } else {
+            b"\x20\x02\x00\x00"
+        });
+        session
+    }
+
     #[test]
     fn a_client_is_told_of_the_end_between_two_packets_alone() {
         let told = Some([0xE0, 2, 0x98, 0]);
         let mut session = session();
-        assert_eq!(session.disconnect(0x98), None, "no CONNACK yet");
-        session.from_broker(CONNACK);
-        assert_eq!(session.disconnect(0x98), told);
-        session.from_broker(b"\x30\x04\x00");
-        assert_eq!(session.disconnect(0x98), None, "in the middle of a PUBLISH");
-        session.from_broker(b"\x01a");
-        assert_eq!(session.disconnect(0x98), None, "one byte is missing");
+        assert_eq!(session.room_to_client(), Room::Never, "no CONNACK yet");
+        for byte in CONNACK {
+            assert_eq!(session.disconnect_to_client(0x98), None, "not before the CONNACK is whole");
+            session.from_broker(&[*byte]);
+            let is_whole = session.facts().connack.is_some();
+            assert_eq!(session.room_to_client(), if is_whole { Room::Now } else { Room::Later });
+        }
+        assert_eq!(session.disconnect_to_client(0x98), told);
+        for byte in b"\x30\x04\x00\x01a" {
+            session.from_broker(&[*byte]);
+            assert_eq!(session.room_to_client(), Room::Later, "in the middle of a PUBLISH");
+            assert_eq!(session.disconnect_to_client(0x98), None);
+        }
+        assert_eq!(session.still_from_broker(b"b\xd0\x00"), 1);
         session.from_broker(b"b");
-        assert_eq!(session.disconnect(0x98), told);
-        let mut old = Session::new(Version::V311, 60);
-        old.from_broker(b"\x20\x02\x00\x00");
-        assert_eq!(old.disconnect(0x98), None, "3.1.1 has none from the server");
-        let mut refused = Session::new(Version::V5, 60);
+        assert_eq!(session.disconnect_to_client(0x98), told);
+    }
+
+    #[test]
+    fn a_client_whose_version_or_broker_has_no_word_for_it_is_not_told_of_the_end() {
+        for old in [Version::V31, Version::V311] {
+            assert_eq!(let_in(old).room_to_client(), Room::Never, "{old} has none from the server");
+        }
+        let mut refused = session();
         refused.from_broker(b"\x20\x03\x00\x87\x00");
-        assert_eq!(refused.disconnect(0x98), None, "it was not let in");
+        assert_eq!(refused.room_to_client(), Room::Never, "it was not let in");
+        let mut challenged = session();
+        challenged.from_broker(b"\xf0\x02\x18");
+        assert_eq!(challenged.room_to_client(), Room::Never, "its authentication goes on");
+        let mut ended = let_in(Version::V5);
+        ended.from_broker(b"\xe0\x02\x8b");
+        assert_eq!(ended.room_to_client(), Room::Later, "in the middle of the last word");
+        ended.from_broker(b"\x00");
+        assert_eq!(ended.room_to_client(), Room::Never, "the last word was said");
+        let mut lost = let_in(Version::V5);
+        lost.from_broker(b"\x30\xff\xff\xff\xff");
+        assert_eq!(lost.room_to_client(), Room::Never, "nobody knows where a packet begins");
+    }
+
+    #[test]
+    fn a_broker_is_told_of_the_end_between_two_packets_alone() {
+        for version in Version::ALL {
+            for mut session in [Session::new(version, 60), let_in(version)] {
+                assert_eq!(session.disconnect_to_broker(Will::Discard), Some(&b"\xe0\x00"[..]), "{version}");
+                for byte in b"\x32\x05\x00\x01a\x00" {
+                    session.from_client(&[*byte]).expect("no second CONNECT");
+                    assert_eq!(session.room_to_broker(), Room::Later, "in the middle of a PUBLISH");
+                    assert_eq!(session.disconnect_to_broker(Will::Discard), None);
+                }
+                assert_eq!(session.still_from_client(b"\x07\xc0"), 1);
+                session.from_client(b"\x07").expect("no second CONNECT");
+                assert_eq!(session.room_to_broker(), Room::Now);
+            }
+        }
+    }
+
+    #[test]
+    fn a_broker_is_told_to_publish_the_will_where_the_version_has_a_word_for_it() {
+        assert_eq!(let_in(Version::V5).disconnect_to_broker(Will::Publish), Some(&b"\xe0\x02\x04\x00"[..]));
+        assert_eq!(let_in(Version::V311).disconnect_to_broker(Will::Publish), None);
+    }
+
+    #[test]
+    fn a_broker_that_knows_of_the_end_is_not_told_of_it() {
+        let mut left = let_in(Version::V311);
+        left.from_client(b"\xe0").expect("no second CONNECT");
+        assert_eq!(left.room_to_broker(), Room::Later);
+        left.from_client(b"\x00").expect("no second CONNECT");
+        assert_eq!(left.room_to_broker(), Room::Never, "the client has said it");
+        let mut ended = let_in(Version::V5);
+        ended.from_broker(b"\xe0\x02\x8e\x00");
+        assert_eq!(ended.room_to_broker(), Room::Never, "the broker has said it");
+        let mut refused = Session::new(Version::V311, 60);
+        refused.from_broker(b"\x20\x02\x00\x05");
+        assert_eq!(refused.room_to_broker(), Room::Never, "it was not let in");
+        let mut lost = let_in(Version::V5);
+        assert!(lost.from_client(b"\x30\xff\xff\xff\xff").is_err());
+        assert_eq!(lost.room_to_broker(), Room::Never, "nobody knows where a packet begins");
     }
 
     #[test]

@@ -21,10 +21,14 @@ impl Version {
 /// A connection that does not wait for ever.
 pub(crate) fn dial(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).expect("somebody listens");
+    set_patience(&stream);
+    stream
+}
+
+pub(super) fn set_patience(stream: &TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).expect("open");
     stream.set_write_timeout(Some(PATIENCE)).expect("open");
     stream.set_nodelay(true).expect("open");
-    stream
 }
 
 /// All that comes until the other side closes, with FIN or RST.
@@ -51,8 +55,16 @@ pub(crate) fn await_closed_door(addr: SocketAddr) {
 
 pub(crate) fn packet(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
-    let length = u8::try_from(body.len()).ok().filter(|length| *length < 128).expect("a short packet");
-    [&[kind, length], &body[..]].concat()
+    let (mut packet, mut length) = (vec![kind], body.len());
+    loop {
+        let byte = u8::try_from(length & 0x7F).expect("seven bits");
+        length >>= 7;
+        packet.push(if length > 0 { byte | 0x80 } else { byte });
+        if length == 0 {
+            break;
+        }
+    }
+    [packet, body].concat()
 }
 
 pub(crate) fn string(text: &str) -> Vec<u8> {
@@ -115,8 +127,13 @@ impl Client {
     }
 
     /// Waits for the server to end the session, with no message before.
-    pub(crate) fn await_end(mut self) {
-        assert_eq!(await_close(&mut self.stream), b"", "before the end of {}", self.name);
+    pub(crate) fn await_end(self) {
+        self.await_end_after(b"");
+    }
+
+    /// Waits for the server to end the session with these last words.
+    pub(crate) fn await_end_after(mut self, last_words: &[u8]) {
+        assert_eq!(await_close(&mut self.stream), last_words, "before the end of {}", self.name);
     }
 
     fn send(&mut self, bytes: &[u8]) {
