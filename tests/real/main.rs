@@ -23,6 +23,7 @@ mod harness;
 mod kicked;
 mod limits;
 mod reading;
+mod relayed;
 mod reload;
 mod rumqtt;
 mod sockets;

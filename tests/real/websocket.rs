@@ -1,8 +1,8 @@
 //! Strangers at a WebSocket listener: bad upgrades, attempts to smuggle, and frames that break the rules.
 
 use crate::harness::{
-    Broker, Client, Proxy, SilentBroker, Version, await_close, config, connect, dial, listener, packet,
-    string,
+    Broker, Client, Proxy, SilentBroker, StubBroker, Version, await_close, config, connect, dial, listener,
+    packet, string,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -52,6 +52,17 @@ fn upgraded(addr: SocketAddr) -> TcpStream {
     stream.write_all(request("").as_bytes()).expect("connected");
     await_upgrade(&mut stream);
     stream
+}
+
+/// A client that was let in, has said that it is over and keeps its connection, and its broker's end.
+pub(crate) fn said_close(addr: SocketAddr, broker: &StubBroker, client_id: &str) -> (TcpStream, TcpStream) {
+    let mut stream = upgraded(addr);
+    stream.write_all(&frame(BINARY, &connect(Version::V311, client_id))).expect("connected");
+    let inside = broker.accept();
+    let mut connack = [0; 6];
+    stream.read_exact(&mut connack).expect("a CONNACK in a frame");
+    stream.write_all(&frame(0x88, b"\x03\xe8")).expect("connected");
+    (stream, inside)
 }
 
 /// Requests that become no WebSocket: what they are, their bytes, how the answer begins, and what the log calls it.

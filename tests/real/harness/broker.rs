@@ -4,7 +4,7 @@ use super::log::Log;
 use super::process::Process;
 use super::{eventually, free_port, loopback};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use tempfile::TempDir;
@@ -77,6 +77,31 @@ impl Broker {
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.process.kill();
         self.process.log.complete()
+    }
+}
+
+/// A broker of which the test has every end: it lets everybody in, and says and reads nothing else.
+pub(crate) struct StubBroker(TcpListener);
+
+impl StubBroker {
+    pub(crate) fn start() -> StubBroker {
+        StubBroker(TcpListener::bind(loopback(0)).expect("a free port"))
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.0.local_addr().expect("bound")
+    }
+
+    /// The broker's end of the next connection, which has the CONNACK of 3.1.1.
+    pub(crate) fn accept(&self) -> TcpStream {
+        let (mut stream, _) = self.0.accept().expect("somebody comes");
+        super::mqtt::set_patience(&stream);
+        let mut header = [0; 2];
+        stream.read_exact(&mut header).expect("a CONNECT");
+        assert!(header[0] == 0x10 && header[1] < 128, "{header:?}");
+        stream.read_exact(&mut vec![0; header[1].into()]).expect("all of it");
+        stream.write_all(b"\x20\x02\x00\x00").expect("connected");
+        stream
     }
 }
 

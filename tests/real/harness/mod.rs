@@ -7,7 +7,7 @@ mod pki;
 mod process;
 mod proxy;
 
-pub(crate) use broker::{Broker, SilentBroker};
+pub(crate) use broker::{Broker, SilentBroker, StubBroker};
 pub(crate) use mqtt::{Client, Version, await_close, await_closed_door, connect, dial, packet, string};
 pub(crate) use pki::{Pki, TlsClient, text};
 pub(crate) use process::Process;
