@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::peer::Peer;
+use super::shortage::Shortage;
 use super::stream::Stream;
 use super::unix::{FileOptions, SocketFile};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
@@ -11,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::Instant;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct Listener {
     local: Address,
     /// Somebody else holds it, too, and decides how it listens and when it is closed.
     is_shared: bool,
+    shortage: Shortage,
 }
 
 #[derive(Debug)]
@@ -184,7 +187,7 @@ impl Listener {
             let path = local.as_pathname().unwrap_or(Path::new("@"));
             (Address::Unix(path.into()), Queue::Unix(UnixListener::from_std(socket.into())?))
         };
-        Ok(Listener { file, socket, local, is_shared })
+        Ok(Listener { file, socket, local, is_shared, shortage: Shortage::default() })
     }
 
     fn socket(&self) -> SockRef<'_> {
@@ -210,14 +213,14 @@ impl Listener {
         loop {
             match self.socket.accept().await {
                 Ok(accepted) => {
-                    if trouble.is_in_trouble() {
+                    if self.shortage.is_over() {
                         tracing::info!(listen = %self.local, "accepting connections again");
                     }
                     return accepted;
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    if !trouble.is_in_trouble() {
+                    if !trouble.is_in_trouble() && self.shortage.is_news(Instant::now()) {
                         tracing::error!(listen = %self.local, %error, "cannot accept connections; trying on");
                     }
                     tokio::time::sleep(trouble.next_delay()).await;

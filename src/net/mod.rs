@@ -9,6 +9,7 @@ pub mod peer;
 pub mod proxy_header;
 pub mod relay;
 mod scratch;
+mod shortage;
 pub mod slots;
 pub mod stop;
 pub mod stream;

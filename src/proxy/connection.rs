@@ -170,7 +170,9 @@ impl Connection<'_> {
             let (mut connected, entered) = match dialled {
                 Ok(dialled) => dialled,
                 Err(error) => {
-                    warn!(listener = %self.door.name(), upstream = %group.name(), error = %Chain(&error), "no broker");
+                    if !error.is_shortage() {
+                        warn!(listener = %self.door.name(), upstream = %group.name(), error = %Chain(&error), "no broker");
+                    }
                     return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
                 }
             };

@@ -4,6 +4,7 @@ use super::Upstream;
 use super::health::Event;
 use super::member::{Lease, Member};
 use super::server::Server;
+use crate::net::shortage::is_shortage;
 use crate::net::stream::Stream;
 use crate::net::websocket;
 use crate::wire::proxy_protocol::{self, Announcement, Tlvs, Version};
@@ -46,6 +47,13 @@ pub enum DialError {
     /// Every server is being drained.
     #[error("every server of the group is drained")]
     Drained,
+}
+
+impl DialError {
+    /// True when this machine has run out of something. That was said already, not for each client.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, DialError::Failed { source, .. } if is_shortage(source))
+    }
 }
 
 /// A connection to a server.
@@ -134,7 +142,11 @@ impl<'c> Dialling<'c> {
             let connected = connect(&place.group, member, patience, self.client.as_ref()).await;
             let now = Instant::now();
             let (error, event) = match &connected {
-                Ok(_) => (None, member.reached(now)),
+                Ok(_) => {
+                    place.group.note_connected();
+                    (None, member.reached(now))
+                }
+                Err(error) if place.group.is_short(error) => (Some(error), None),
                 // Who was given less time than usual is not to blame for having taken it.
                 Err(error) if patience < settings.connect_timeout && is_timeout(error) => (Some(error), None),
                 Err(error) => (Some(error), member.missed((began, now), settings, error)),

@@ -26,6 +26,7 @@ pub use server::{Server, ServerError};
 pub use settings::{ServerSettings, UpstreamSettings};
 pub use tls::{TlsError, TlsSettings};
 
+use crate::net::shortage::{Shortage, is_shortage};
 use crate::net::tls::Shown;
 use balance::{Candidate, Turns, stable_hash};
 use check::Password;
@@ -49,6 +50,7 @@ pub struct Upstream {
     members: Vec<Member>,
     turns: Mutex<Turns>,
     is_desperate: AtomicBool,
+    shortage: Shortage,
     /// Of the client that its checks are.
     password: Option<Password>,
     tls: Option<Tls>,
@@ -192,6 +194,7 @@ impl Upstream {
             members,
             turns,
             is_desperate: AtomicBool::default(),
+            shortage: Shortage::default(),
             password,
             tls,
             backup: None,
@@ -237,7 +240,10 @@ impl Upstream {
             Some(cause) => format!("{error}: {cause}"),
             None => error.to_string(),
         });
-        let event = member.checked(Instant::now(), told.copied(), settings.thresholds);
+        let event = match &outcome {
+            Err(CheckError::Connect(error)) if self.is_short(error) => None,
+            _ => member.checked(Instant::now(), told.copied(), settings.thresholds),
+        };
         Checked { outcome, event }
     }
 
@@ -317,6 +323,22 @@ impl Upstream {
             let lease = self.members.get(index)?.take(now, self.settings.connect_timeout);
             Some((Arc::clone(self), index, lease))
         })
+    }
+
+    /// True when a connection could not be had for want of something that this machine has run out of. The log says so once.
+    fn is_short(&self, error: &io::Error) -> bool {
+        let is_short = is_shortage(error);
+        if is_short && self.shortage.is_news(Instant::now()) {
+            tracing::error!(upstream = %self.name, %error, "cannot open connections to brokers; trying on");
+        }
+        is_short
+    }
+
+    /// A connection was had.
+    fn note_connected(&self) {
+        if self.shortage.is_over() {
+            tracing::info!(upstream = %self.name, "opening connections to brokers again");
+        }
     }
 
     /// Says in the log when no server is believed to be well any more, and when one is again.
