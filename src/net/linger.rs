@@ -84,6 +84,18 @@ mod tests {
         closing.await.expect("closed");
     }
 
+    #[tokio::test]
+    async fn a_broker_that_has_much_to_say_still_hears_the_last_words() {
+        let (mut broker, proxy) = pair().await;
+        let closing = tokio::spawn(async move { close_broker(proxy, b"last words").await });
+        broker.write_all(&vec![0; 8 * MAX_DRAINED]).await.expect("nobody cuts it off");
+        let mut words = Vec::new();
+        broker.read_to_end(&mut words).await.expect("no reset");
+        assert_eq!(words, b"last words");
+        drop(broker);
+        closing.await.expect("closed");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_never_closes_is_left() {
         let (_client, server) = tokio::io::duplex(64);
