@@ -35,6 +35,8 @@ pub struct Stay {
     pub(super) places: Places,
     /// What it is called.
     pub(super) names: Names,
+    /// The broker that accepted it.
+    pub(super) broker: u64,
 }
 
 /// Time in steps of what it takes to become a resident.
@@ -228,6 +230,7 @@ mod tests {
             newcomer: None,
             places: Places::default(),
             names: Names::default(),
+            broker: 1,
         }
     }
 

@@ -33,9 +33,11 @@ impl Detection {
             .as_ref()
             .is_some_and(|stay| stay.is_resident(now.moment, self.settings.resident_after));
         self.ask_ahead(facts, session.stay.as_ref().filter(|_| was_resident), hand);
-        let (broker, side) = (self.broker_key(session.upstream), session.side());
+        let side = session.side();
+        let broker =
+            session.stay.as_ref().map_or_else(|| self.broker_key(session.upstream), |stay| stay.broker);
         if let Some(stay) = &session.stay {
-            self.weather.leave(broker, stay, side, now.moment);
+            self.weather.leave(stay, side, now.moment);
             self.move_out(stay, was_resident, hand, now);
             if was_resident {
                 self.remember(facts, stay, hand, now);
@@ -115,23 +117,20 @@ impl Detection {
         let mut doubts = self.doubts();
         if doubts.len() < MAX_DOUBTS {
             doubts.push_back((now.moment.after(self.settings.patience), doubt));
-            self.has_doubts.store(true, Ordering::Relaxed);
+            self.note_first(&doubts);
         }
     }
 
     /// Counts the ends that no common cause has explained by now.
     pub(super) fn clear_doubts(&self, now: Now) -> Vec<Finding> {
         let mut findings = Vec::new();
-        if !self.has_doubts.load(Ordering::Relaxed) {
-            return findings;
-        }
         let mut hand = self.known.hand();
-        loop {
+        while self.first_doubt.load(Ordering::Relaxed) <= now.moment.as_micros() {
             let mut doubts = self.doubts();
-            self.has_doubts.store(!doubts.is_empty(), Ordering::Relaxed);
-            let is_clear = doubts.front().is_some_and(|(clears, _)| *clears <= now.moment);
-            let Some((clears, doubt)) = doubts.pop_front_if(|_| is_clear) else { return findings };
+            let cleared = doubts.pop_front_if(|(clears, _)| *clears <= now.moment);
+            self.note_first(&doubts);
             drop(doubts);
+            let Some((clears, doubt)) = cleared else { break };
             let ended = Moment::from_micros(
                 clears.as_micros().saturating_sub(moment::micros(self.settings.patience)),
             );
@@ -143,6 +142,13 @@ impl Detection {
                 self.count_flapping(&facts, &mut hand, Now { moment: clears, ..now }, &mut findings);
             }
         }
+        findings
+    }
+
+    /// Says when the first doubt clears to those who do not hold the lock.
+    fn note_first(&self, doubts: &VecDeque<(Moment, Doubt)>) {
+        let first = doubts.front().map_or(u64::MAX, |(clears, _)| clears.as_micros());
+        self.first_doubt.store(first, Ordering::Relaxed);
     }
 
     fn doubts(&self) -> MutexGuard<'_, VecDeque<(Moment, Doubt)>> {

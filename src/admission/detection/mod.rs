@@ -68,7 +68,7 @@ use key::Kind;
 use known::Known;
 use sightings::Sightings;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use strike::Now;
 use weather::Weather;
@@ -94,8 +94,8 @@ pub struct Detection {
     cases: Cases,
     /// Ends whose blame is in doubt, and when each clears; never more than [`MAX_DOUBTS`].
     doubts: Mutex<VecDeque<(Moment, Doubt)>>,
-    /// True while there may be any: most ends find none, and need no lock to know.
-    has_doubts: AtomicBool,
+    /// When the first of them clears, in microseconds; `u64::MAX` when there is none. Most ends need no lock to know.
+    first_doubt: AtomicU64,
     offences: Offences,
     /// Those of bans that were only told of, so that each is told as long as it would be.
     shadow_offences: Offences,
@@ -137,7 +137,7 @@ impl Detection {
             trust: Trust::default(),
             cases: Cases::default(),
             doubts: Mutex::default(),
-            has_doubts: AtomicBool::new(false),
+            first_doubt: AtomicU64::new(u64::MAX),
             offences: Offences::default(),
             shadow_offences: Offences::default(),
             turn: AtomicUsize::new(0),
@@ -195,8 +195,8 @@ impl Detection {
         let places = self.places_of(&facts);
         let broker = self.broker_key(arrival.upstream);
         let is_returning = self.is_old_resident(&facts, &mut hand, now);
-        let stay = self.move_in(names, places, is_returning, &mut hand, now);
-        self.weather.enter(broker, &stay);
+        let stay = self.move_in(names, broker, places, is_returning, &mut hand, now);
+        self.weather.enter(&stay);
         let finding = self.look_for_duplicates(&facts, &mut hand, now);
         if let Some(key) = accepted {
             let until = now.moment.after(self.settings.memory);

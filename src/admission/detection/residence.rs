@@ -13,10 +13,11 @@ const SETTLED_BY_EACH: usize = 2;
 const SETTLED_AT_ONCE: usize = 1024;
 
 impl Detection {
-    /// A client was accepted: it lives at these places, from now or once it has lasted.
+    /// A client was accepted by this broker: it lives at these places, from now or once it has lasted.
     pub(super) fn move_in(
         &self,
         names: Names,
+        broker: u64,
         places: Places,
         is_returning: bool,
         hand: &mut Hand<'_>,
@@ -34,7 +35,7 @@ impl Detection {
                 break;
             }
         }
-        Stay { began, period, is_returning, newcomer, places, names }
+        Stay { began, period, is_returning, newcomer, places, names, broker }
     }
 
     /// Its session has ended.

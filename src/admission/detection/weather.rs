@@ -11,6 +11,7 @@
 use super::crowd::{Crowd, Period, Stay};
 use super::moment::{Moment, micros};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct Weather {
     sky: Mutex<Sky>,
+    /// Until when any weather lasts that there has been, in microseconds: what ends later needs no lock to know that
+    /// nothing explains it.
+    rough_until: AtomicU64,
     resident_after: Duration,
     patience: Duration,
     settle: Duration,
@@ -59,19 +63,19 @@ const MIN_GONE_BY_CLIENT: u32 = 5;
 
 impl Weather {
     pub(super) fn new(resident_after: Duration, patience: Duration, settle: Duration) -> Weather {
-        Weather { sky: Mutex::default(), resident_after, patience, settle }
+        Weather { sky: Mutex::default(), rough_until: AtomicU64::new(0), resident_after, patience, settle }
     }
 
-    pub(super) fn enter(&self, broker: u64, stay: &Stay) {
+    pub(super) fn enter(&self, stay: &Stay) {
         let mut sky = self.sky();
         sky.everybody.enter(stay);
-        if let Some(broker) = sky.broker(broker) {
+        if let Some(broker) = sky.broker(stay.broker) {
             broker.crowd.enter(stay);
         }
     }
 
     /// A session that was accepted has ended.
-    pub(super) fn leave(&self, broker: u64, stay: &Stay, side: Side, now: Moment) {
+    pub(super) fn leave(&self, stay: &Stay, side: Side, now: Moment) {
         let was_resident = stay.is_resident(now, self.resident_after);
         let period = Period::of(now, self.resident_after);
         let mut sky = self.sky();
@@ -82,16 +86,16 @@ impl Weather {
             if gone >= MIN_GONE_BY_CLIENT
                 && gone.saturating_mul(4) >= everybody.residents().saturating_add(gone)
             {
-                blow(gusts, self.begin(now), now.after(self.patience));
+                blow(gusts, self.begin(now), self.lasts(now, self.patience));
             }
         }
-        let Some(broker) = sky.broker(broker) else { return };
+        let Some(broker) = sky.broker(stay.broker) else { return };
         broker.crowd.leave(stay, period);
         if side == Side::Broker && was_resident {
             let gone = broker.gone.add(now, self.patience);
             let residents = broker.crowd.residents().saturating_add(gone);
             if gone >= MIN_GONE_BY_BROKER && gone.saturating_mul(4) >= residents {
-                broker.trouble(self.begin(now), now, self.settle);
+                broker.trouble(self.begin(now), self.lasts(now, self.settle));
             }
         }
     }
@@ -99,12 +103,15 @@ impl Weather {
     /// A broker showed that it is not well.
     pub(super) fn trouble(&self, broker: u64, now: Moment) {
         if let Some(broker) = self.sky().broker(broker) {
-            broker.trouble(self.begin(now), now, self.settle);
+            broker.trouble(self.begin(now), self.lasts(now, self.settle));
         }
     }
 
     /// True when what ended a session at this moment was a common cause.
     pub(super) fn explains(&self, broker: u64, side: Side, was_resident: bool, ended: Moment) -> bool {
+        if ended.as_micros() > self.rough_until.load(Ordering::Acquire) {
+            return false;
+        }
         let mut sky = self.sky();
         let is_in = |(from, to): &(Moment, Moment)| (*from..=*to).contains(&ended);
         let may_be_excused = side == Side::Broker || was_resident;
@@ -117,6 +124,13 @@ impl Weather {
     /// When the cause of what is seen now may have begun.
     fn begin(&self, now: Moment) -> Moment {
         Moment::from_micros(now.as_micros().saturating_sub(micros(self.patience)))
+    }
+
+    /// When the weather ends that is now, and for so long yet.
+    fn lasts(&self, now: Moment, span: Duration) -> Moment {
+        let end = now.after(span);
+        self.rough_until.fetch_max(end.as_micros(), Ordering::Release);
+        end
     }
 
     fn sky(&self) -> MutexGuard<'_, Sky> {
@@ -139,9 +153,9 @@ impl Sky {
 }
 
 impl Broker {
-    fn trouble(&mut self, begin: Moment, now: Moment, settle: Duration) {
+    fn trouble(&mut self, begin: Moment, end: Moment) {
         let begin = self.unsteady.filter(|(_, to)| *to >= begin).map_or(begin, |(from, _)| from);
-        self.unsteady = Some((begin, now.after(settle)));
+        self.unsteady = Some((begin, end));
     }
 }
 
@@ -192,7 +206,7 @@ mod tests {
     /// A hundred residents since 0, on one broker.
     fn weather() -> Weather {
         let weather = Weather::new(Duration::from_mins(1), Duration::from_secs(3), Duration::from_mins(1));
-        (0..100).for_each(|_| weather.enter(1, &old()));
+        (0..100).for_each(|_| weather.enter(&old()));
         weather
     }
 
@@ -205,15 +219,16 @@ mod tests {
             newcomer: None,
             places: [0; 6],
             names,
+            broker: 1,
         }
     }
 
     #[test]
     fn a_broker_that_ends_a_quarter_of_its_residents_is_unsteady_and_the_others_are_not() {
         let weather = weather();
-        (0..24).for_each(|_| weather.leave(1, &old(), Side::Broker, at(1000)));
+        (0..24).for_each(|_| weather.leave(&old(), Side::Broker, at(1000)));
         assert!(!weather.explains(1, Side::Broker, true, at(1000)));
-        weather.leave(1, &old(), Side::Broker, at(1001));
+        weather.leave(&old(), Side::Broker, at(1001));
         assert!(
             weather.explains(1, Side::Broker, false, at(998)),
             "what came just before has the same cause"
@@ -228,13 +243,13 @@ mod tests {
     #[test]
     fn ends_that_come_slowly_or_of_the_young_are_no_weather() {
         let weather = weather();
-        (0..90).for_each(|i| weather.leave(1, &old(), Side::Broker, at(1000 + i)));
-        (0..90).for_each(|i| weather.leave(1, &old(), Side::Client, at(1000 + i)));
+        (0..90).for_each(|i| weather.leave(&old(), Side::Broker, at(1000 + i)));
+        (0..90).for_each(|i| weather.leave(&old(), Side::Client, at(1000 + i)));
         for _ in 0..1000 {
             let period = Period::of(at(1100), Duration::from_mins(1));
             let young = Stay { began: at(1100), period, ..old() };
-            weather.enter(1, &young);
-            weather.leave(1, &young, Side::Client, at(1100));
+            weather.enter(&young);
+            weather.leave(&young, Side::Client, at(1100));
         }
         assert!(!weather.explains(1, Side::Broker, true, at(1050)));
         assert!(!weather.explains(1, Side::Client, true, at(1100)));
@@ -243,7 +258,7 @@ mod tests {
     #[test]
     fn a_gust_excuses_residents_alone() {
         let weather = weather();
-        (0..25).for_each(|_| weather.leave(1, &old(), Side::Client, at(1000)));
+        (0..25).for_each(|_| weather.leave(&old(), Side::Client, at(1000)));
         assert!(weather.explains(1, Side::Client, true, at(999)));
         assert!(weather.explains(1, Side::Client, true, at(1003)));
         assert!(!weather.explains(1, Side::Client, false, at(1000)));
