@@ -4,9 +4,13 @@
 //! options are asked for one by one, each with its default written as it would be in the file; what was not asked for
 //! is an unknown option.
 
+mod lists;
+mod values;
+
+pub use values::to_json;
+
 use super::error::Mistake;
 use super::units;
-use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -15,6 +19,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use values::{at_least, between, chosen, number, switch, within};
 
 /// The mistakes of one file, and the options that hold.
 pub(super) struct Notes<'f> {
@@ -408,128 +413,6 @@ impl<'n, 'd> Section<'n, 'd> {
         self.scalar(key, source, |text| chosen(text, words))
     }
 
-    /// A list of values; the file must have it, with at least one.
-    pub(super) fn list<T>(&self, key: &'static str, expected: &str) -> Vec<T>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        let Some(value) = self.value(key) else {
-            self.mistake(key, format!("is missing; expected {expected}"));
-            return Vec::new();
-        };
-        self.note_setting(key, Source::File(value));
-        let DeValue::Array(items) = value.get_ref() else {
-            self.wrong(key, format!("is not a list; expected {expected}"));
-            return Vec::new();
-        };
-        if items.is_empty() {
-            self.wrong(key, format!("is empty; expected {expected}"));
-        }
-        items.iter().filter_map(|item| self.item(key, item, expected)).collect()
-    }
-
-    /// One value, or a list of at least one; the file must have it.
-    pub(super) fn one_or_more<T>(&self, key: &'static str, expected: &str) -> Option<Vec<T>>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        let items = self.table.and_then(|table| table.get(key)?.get_ref().as_array());
-        let Some(items) = items else { return self.required(key, expected).map(|value| vec![value]) };
-        let values = self.list(key, expected);
-        (!items.is_empty() && values.len() == items.len()).then_some(values)
-    }
-
-    /// A list whose entries are values, or tables with more to say; the file must have it, with at least one.
-    pub(super) fn entries<T>(&self, key: &'static str, expected: &str) -> Vec<Entry<'n, 'd, T>>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        let Some(value) = self.value(key) else {
-            self.mistake(key, format!("is missing; expected {expected}"));
-            return Vec::new();
-        };
-        self.note_setting(key, Source::File(value));
-        let Some(items) = value.get_ref().as_array() else {
-            self.wrong(key, format!("is not a list; expected {expected}"));
-            return Vec::new();
-        };
-        if items.is_empty() {
-            self.wrong(key, format!("is empty; expected {expected}"));
-        }
-        let entry = |(index, item): (usize, &'d Spanned<DeValue<'d>>)| match item.get_ref().as_table() {
-            Some(table) => {
-                let key = format!("{}[{index}]", self.key_of(key));
-                let mut section = Section::new(self.notes, key, item.span().start, Some(table));
-                // The list is noted as a whole.
-                section.label(None);
-                Some(Entry::Table(section))
-            }
-            None => self.item(key, item, expected).map(Entry::Value),
-        };
-        items.iter().enumerate().filter_map(entry).collect()
-    }
-
-    /// A list of values that may be empty, with a default.
-    pub(super) fn list_or<T>(
-        &self,
-        key: &'static str,
-        default: (&'static str, Vec<T>),
-        expected: &str,
-    ) -> Vec<T>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        let (text, default) = default;
-        let Some(value) = self.value(key) else {
-            self.note_setting(key, Source::Default(text));
-            return default;
-        };
-        self.note_setting(key, Source::File(value));
-        let DeValue::Array(items) = value.get_ref() else {
-            self.wrong(key, format!("is not a list; expected {expected}"));
-            return default;
-        };
-        items.iter().filter_map(|item| self.item(key, item, expected)).collect()
-    }
-
-    /// A list of values, without a default; `None` without a mistake when the file does not have it.
-    pub(super) fn optional_list<T>(&self, key: &'static str, expected: &str) -> Option<Vec<T>>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        self.has(key).then(|| self.list(key, expected)).or_else(|| {
-            self.known.borrow_mut().push(key);
-            None
-        })
-    }
-
-    fn item<T>(&self, key: &'static str, item: &Spanned<DeValue<'_>>, expected: &str) -> Option<T>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        let text = match item.get_ref() {
-            DeValue::String(text) => text.as_ref(),
-            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
-            _ => {
-                self.wrong_value(item, key, format!("is of the wrong type; expected {expected}"));
-                return None;
-            }
-        };
-        match text.parse() {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.wrong_value(item, key, problem);
-                None
-            }
-        }
-    }
-
     /// True when the file has this key here.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
@@ -616,82 +499,6 @@ impl<'n, 'd> Section<'n, 'd> {
             let place = if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) };
             let problem = format!("is not an option; expected one of {}", known.join(", "));
             self.notes.mistake(key.span().start, place, problem);
-        }
-    }
-}
-
-fn at_least(duration: Duration, min: Duration) -> Result<Duration, String> {
-    if duration >= min {
-        Ok(duration)
-    } else {
-        Err(format!("is too short; expected at least \"{}ms\"", min.as_millis()))
-    }
-}
-
-fn between(duration: Duration, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
-    if *bounds.end() < duration {
-        let most = bounds.end().as_secs();
-        let most = match (most % 86_400, most % 60) {
-            (0, _) => format!("{}d", most / 86_400),
-            (_, 0) => format!("{}m", most / 60),
-            _ => format!("{most}s"),
-        };
-        return Err(format!("is too long; expected at most \"{most}\""));
-    }
-    at_least(duration, *bounds.start())
-}
-
-fn number(text: &str, bounds: &Range<u64>) -> Result<u64, String> {
-    let number = text.parse().map_err(|_| "is not a number; expected e.g. 1000".to_owned())?;
-    within(number, bounds)
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("is not a switch; expected true or false".to_owned()),
-    }
-}
-
-fn chosen<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let word = words.iter().find(|(word, _)| *word == text);
-    word.map(|(_, choice)| *choice).ok_or_else(|| {
-        let words: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        format!("is unknown; expected one of {}", words.join(", "))
-    })
-}
-
-fn within(number: u64, bounds: &Range<u64>) -> Result<u64, String> {
-    if bounds.contains(&number) {
-        Ok(number)
-    } else {
-        Err(format!("is out of range; expected {} to {}", bounds.start, bounds.end - 1))
-    }
-}
-
-/// A value as it is written in a file, as JSON; what cannot be read stays a text.
-pub fn to_json(text: &str) -> Value {
-    let document = format!("value = {text}");
-    let table = DeTable::parse(&document).ok();
-    let value = table.as_ref().and_then(|table| table.get_ref().get("value"));
-    value.map_or_else(|| text.into(), |value| json_of(value.get_ref()))
-}
-
-fn json_of(value: &DeValue<'_>) -> Value {
-    match value {
-        DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| number.as_str().into(), Value::from),
-        DeValue::Float(number) => {
-            number.as_str().parse::<f64>().map_or_else(|_| number.as_str().into(), Value::from)
-        }
-        DeValue::Boolean(switch) => (*switch).into(),
-        DeValue::Datetime(moment) => moment.to_string().into(),
-        DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect(),
-        DeValue::Table(table) => {
-            let entries = table.iter();
-            entries.map(|(key, value)| (key.get_ref().to_string(), json_of(value.get_ref()))).collect()
         }
     }
 }
