@@ -60,10 +60,7 @@ async fn config(State(admin): State<Admin>) -> Result<Json<RunningConfig>, Fault
     )
 )]
 async fn config_diff(State(admin): State<Admin>) -> Result<Response, Fault> {
-    Ok(match admin.steering.diff().await? {
-        Ok(orders) => Json(orders).into_response(),
-        Err(why) => (StatusCode::BAD_REQUEST, Json(BadConfig { code: "BAD_CONFIG", why })).into_response(),
-    })
+    Ok(told(admin.steering.diff().await?))
 }
 
 /// A config file that cannot be used.
@@ -87,10 +84,15 @@ struct BadConfig {
     )
 )]
 async fn reload(State(admin): State<Admin>) -> Result<Response, Fault> {
-    Ok(match admin.steering.reload().await? {
-        Ok(done) => Json(done).into_response(),
+    Ok(told(admin.steering.reload().await?))
+}
+
+/// What came of reading the config file.
+fn told(outcome: Result<Reloaded, NotReloaded>) -> Response {
+    match outcome {
+        Ok(reloaded) => Json(reloaded).into_response(),
         Err(why) => (StatusCode::BAD_REQUEST, Json(BadConfig { code: "BAD_CONFIG", why })).into_response(),
-    })
+    }
 }
 
 impl From<Stopping> for Fault {
