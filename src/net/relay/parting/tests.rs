@@ -127,11 +127,7 @@ async fn a_packet_of_the_broker_that_has_passed_in_part_passes_whole_and_nothing
             send(&mut pair.broker, &packet[..cut]).await;
             let mut leaving = pair.kicked();
             settle().await;
-            for byte in [&packet[cut..], NEXT].concat() {
-                // What comes after the packet finds nobody who listens.
-                let _ = leaving.broker.write_all(&[byte]).await;
-                settle().await;
-            }
+            send(&mut leaving.broker, &[&packet[cut..], NEXT].concat()).await;
             let left = leaving.left().await;
             assert_eq!((left.client_hears, left.took), (true, Duration::ZERO), "cut after {cut}");
             assert_eq!(
@@ -140,6 +136,25 @@ async fn a_packet_of_the_broker_that_has_passed_in_part_passes_whole_and_nothing
                 "cut after {cut}"
             );
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_that_go_on_byte_by_byte_pass_whole_all_the_same() {
+    for packet in PACKETS {
+        let mut pair = inside(Version::V5).await;
+        send(&mut pair.client, &packet[..1]).await;
+        send(&mut pair.broker, &packet[..1]).await;
+        let mut leaving = pair.kicked();
+        for byte in [&packet[1..], NEXT].concat() {
+            // What comes after the packet finds nobody who listens.
+            let _ = leaving.client.write_all(&[byte]).await;
+            let _ = leaving.broker.write_all(&[byte]).await;
+            settle().await;
+        }
+        let left = leaving.left().await;
+        assert_eq!((left.client_hears, left.broker_hears, left.took), (true, true, Duration::ZERO));
+        assert_eq!((&left.at_client[..], &left.at_broker[..]), (packet, packet));
     }
 }
 
@@ -206,17 +221,19 @@ async fn a_disconnect_of_the_client_that_is_under_way_passes_and_is_not_said_twi
 
 #[tokio::test(start_paused = true)]
 async fn a_side_that_does_not_read_is_left_after_the_wait_and_the_other_one_hears() {
-    let packets = PACKETS[0].repeat(40);
+    // What is kept for it ends with a packet.
+    let packets = PACKETS[0].repeat(18);
+    let (first, second) = packets.split_at(packets.len() / 2);
     let mut pair = inside(Version::V5).await;
-    send(&mut pair.broker, &packets[..64]).await;
-    send(&mut pair.broker, &packets[64..128]).await;
+    send(&mut pair.broker, first).await;
+    send(&mut pair.broker, second).await;
     let left = pair.kicked().left().await;
     assert_eq!((left.client_hears, left.broker_hears, left.took), (false, true, WAIT));
     assert_eq!(left.at_client, packets[..64]);
 
     let mut pair = inside(Version::V5).await;
-    send(&mut pair.client, &packets[..64]).await;
-    send(&mut pair.client, &packets[64..128]).await;
+    send(&mut pair.client, first).await;
+    send(&mut pair.client, second).await;
     let left = pair.kicked().left().await;
     assert_eq!((left.client_hears, left.broker_hears, left.took), (true, false, WAIT));
 }
