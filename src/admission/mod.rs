@@ -26,7 +26,9 @@ pub use client::{Client, TlsIdentity};
 pub use duration::parse_duration;
 pub use kinds::Kinds;
 pub use networks::{NetworkMap, canonical};
-pub use pattern::{Class, EXACT_LEN, Match, Pattern, PatternError, PatternIndex, TooMany, UnknownMatch};
+pub use pattern::{
+    Class, EXACT_LEN, Finder, Match, Pattern, PatternError, PatternIndex, TooMany, UnknownMatch,
+};
 pub use time::{Timestamp, TimestampError};
 pub use who::{As, MAX_WHO, UnknownAs, Who, WhoError};
 

@@ -28,6 +28,7 @@
 
 mod check;
 mod filter;
+mod finder;
 mod group;
 mod index;
 mod lookaround;
@@ -44,6 +45,7 @@ use regex_syntax::ast::{self, parse::ParserBuilder};
 use regex_syntax::hir::translate::TranslatorBuilder;
 use regex_syntax::hir::{self, Hir, Look};
 
+pub use finder::Finder;
 use index::{LOOKAROUND_MAX, UNFILTERABLE_MAX};
 pub use index::{PatternIndex, TooMany};
 pub use program::EXACT_LEN;
@@ -172,6 +174,17 @@ impl Pattern {
     /// How much of an identifier it must match.
     pub fn mode(&self) -> Match {
         self.mode
+    }
+
+    /// Texts in lower case, one of which is in every identifier, itself put in lower case, that this matches; none
+    /// where there is no such thing. Lower case is that of ASCII. Only for identifiers that are not longer than [`EXACT_LEN`].
+    pub fn needles(&self) -> Option<Vec<Vec<u8>>> {
+        let Engine::Branches(branches) = &self.engine else { return None };
+        let needle = |branch: &Branch<Decision>| {
+            let texts = branch.prefix.iter().chain(&branch.grams);
+            texts.max_by_key(|text| text.text.len()).map(|text| text.text.to_ascii_lowercase())
+        };
+        branches.iter().map(needle).collect()
     }
 
     /// What it costs a check.

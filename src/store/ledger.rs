@@ -6,10 +6,12 @@ use super::crowd::Crowd;
 use super::error::ChangeError;
 use super::offence::{self, Offence, Offences};
 use super::row::{self, COLUMNS, RowError, Texts};
+use super::scan::Watch;
 use crate::admission::{As, Ban, List, MAX_WHO, Timestamp, Who};
 use crate::bouncer::Hit;
 use compact_str::CompactString;
 use rusqlite::{Connection, Row, Statement};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The statements that changes are made of.
@@ -28,6 +30,8 @@ pub(super) struct Ledger<'c> {
     offences: Offences<'c>,
     /// Whether lists in memory follow, so that they have to be told.
     is_followed: bool,
+    /// Told of each row before it is changed.
+    watch: Arc<Watch>,
 }
 
 /// What a request has done, and what the lists in memory have to do once it is on disk.
@@ -73,7 +77,11 @@ enum How {
 }
 
 impl<'c> Ledger<'c> {
-    pub(super) fn new(conn: &'c Connection, is_followed: bool) -> rusqlite::Result<Ledger<'c>> {
+    pub(super) fn new(
+        conn: &'c Connection,
+        is_followed: bool,
+        watch: Arc<Watch>,
+    ) -> rusqlite::Result<Ledger<'c>> {
         Ok(Ledger {
             conn,
             insert: conn.prepare(&format!(
@@ -99,6 +107,7 @@ impl<'c> Ledger<'c> {
             clear: conn.prepare("DELETE FROM bans WHERE list = ?1")?,
             offences: Offences::new(conn)?,
             is_followed,
+            watch,
         })
     }
 
@@ -159,6 +168,7 @@ impl<'c> Ledger<'c> {
         check_lengths(&ban).map_err(Failure::Refused)?;
         crowd.admit(list, &ban.who).map_err(|error| Failure::Refused(error.into()))?;
         let (who, terms) = (row::key(&ban.who), &ban.terms);
+        self.watch.touch(list, ban.who.kind(), &who);
         let columns = (
             list.as_str(),
             ban.who.kind().as_str(),
@@ -216,6 +226,7 @@ impl<'c> Ledger<'c> {
 
     fn hit(&mut self, hit: &Hit) -> Result<(), Failure> {
         let (kind, key) = (hit.who.kind().as_str(), row::key(&hit.who));
+        self.watch.touch(List::Bans, hit.who.kind(), &key);
         let count = i64::try_from(hit.count).unwrap_or(i64::MAX);
         let row = (List::Bans.as_str(), kind, &*key, count, hit.last.as_millis());
         Ok(self.hit.execute(row).map(drop)?)
@@ -223,6 +234,7 @@ impl<'c> Ledger<'c> {
 
     fn remove(&mut self, list: List, who: &Who, crowd: &mut Crowd, done: &mut Done) -> Result<(), Failure> {
         let (kind, key) = (who.kind(), row::key(who));
+        self.watch.touch(list, kind, &key);
         let removed = self.remove.execute((list.as_str(), kind.as_str(), &*key))?;
         if removed > 0 && list == List::Bans {
             done.changed.forgotten += self.offences.remove(who)?;
@@ -247,6 +259,7 @@ impl<'c> Ledger<'c> {
         if list == List::Bans {
             done.changed.forgotten += self.offences.remove_banned()?;
         }
+        self.watch.touch_all(list);
         done.changed.removed += self.clear.execute([list.as_str()])?;
         crowd.clear(list);
         Ok(())
@@ -273,8 +286,13 @@ impl<'c> Ledger<'c> {
         }
         drop(rows);
         for (kind, who) in keys {
+            let parsed = kind.parse::<As>();
+            match parsed {
+                Ok(kind) => self.watch.touch(list, kind, &who),
+                Err(_) => self.watch.touch_all(list),
+            }
             done.changed.removed += self.remove.execute((list.as_str(), &kind, &who))?;
-            if let Ok(kind) = kind.parse::<As>() {
+            if let Ok(kind) = parsed {
                 crowd.forget(list, kind, &who);
             }
             progress.fetch_add(1, Ordering::Relaxed);

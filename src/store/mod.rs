@@ -34,6 +34,7 @@ mod pool;
 mod query;
 mod reader;
 mod row;
+mod scan;
 mod schema;
 mod selection;
 mod tally;
@@ -64,6 +65,7 @@ use lift::OnLift;
 use lock::Lock;
 use pool::Pool;
 use rusqlite::Connection;
+use scan::{Scans, Watch};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,6 +87,7 @@ struct Shared {
     tally: Arc<Tally>,
     on_lift: OnLift,
     pool: Pool,
+    scans: Arc<Scans>,
     /// None where there is no file.
     path: Option<PathBuf>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -145,7 +148,9 @@ impl Store {
         };
         loaded.accounts = accounts::load(&conn, path).map_err(|error| schema::failed(path, "read", error))?;
         // Tables that are not as we know them show here, not at the first change.
-        Ledger::new(&conn, bouncer.is_some()).map_err(|error| schema::failed(path, "use", error))?;
+        let watch = Arc::<Watch>::default();
+        Ledger::new(&conn, bouncer.is_some(), Arc::clone(&watch))
+            .map_err(|error| schema::failed(path, "use", error))?;
         let (progress, on_lift) = (Arc::<AtomicU64>::default(), OnLift::default());
         let tally = Arc::<Tally>::default();
         let file = lock.is_some().then(|| path.to_owned());
@@ -162,6 +167,7 @@ impl Store {
             progress: Arc::clone(&progress),
             tally: Arc::clone(&tally),
             on_lift: on_lift.clone(),
+            watch: Arc::clone(&watch),
             lock,
         };
         let (orders, waiting) = mpsc::channel(WAITING);
@@ -177,8 +183,9 @@ impl Store {
         let writer = thread::Builder::new().name("store".to_owned()).spawn(write).map_err(|source| {
             OpenError::Files { action: "start the writer of", path: path.into(), source }
         })?;
-        let shared =
-            Shared { orders, progress, tally, on_lift, pool, path: file, writer: Mutex::new(Some(writer)) };
+        let scans = Arc::new(Scans::new(watch));
+        let writer = Mutex::new(Some(writer));
+        let shared = Shared { orders, progress, tally, on_lift, pool, scans, path: file, writer };
         Ok((Store(Arc::new(shared)), loaded))
     }
 

@@ -9,7 +9,7 @@ use super::{IN_MEMORY, Shared, Store};
 use crate::bouncer::Bouncer;
 use rusqlite::Connection;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
@@ -22,9 +22,9 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Pooled>>,
     places: Arc<Semaphore>,
     /// How many may read all of a list.
-    long_places: Arc<Semaphore>,
+    pub(super) long_places: Arc<Semaphore>,
     /// What the config file says, where a proxy runs.
-    bouncer: Option<Bouncer>,
+    pub(super) bouncer: Option<Bouncer>,
     /// Which version of that the writer's connection has, where lists are read through it.
     in_memory: Mutex<Option<u64>>,
     /// What that connection is at work on.
@@ -55,13 +55,37 @@ impl Drop for Asking {
 /// What a connection is at work on. SQLite asks every thousand steps or so whether to go on; an interrupt from outside
 /// would be lost between two statements, or meet the next question.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Desk(Arc<Mutex<Question>>);
+pub(super) struct Desk(Arc<At>);
+
+#[derive(Debug)]
+struct At {
+    question: Mutex<Question>,
+    /// How often SQLite may still ask.
+    left: AtomicU64,
+}
+
+impl Default for At {
+    fn default() -> At {
+        At { question: Mutex::default(), left: AtomicU64::new(u64::MAX) }
+    }
+}
 
 impl Desk {
     /// Has this connection ask.
     pub(super) fn watch(&self, conn: &mut Connection) -> rusqlite::Result<()> {
         let desk = self.clone();
-        conn.progress_handler(STEPS, Some(move || desk.lock().is_over()))
+        conn.progress_handler(
+            STEPS,
+            Some(move || desk.lock().is_over() || desk.0.left.fetch_sub(1, Ordering::Relaxed) == 0),
+        )
+    }
+
+    /// Does the work, and breaks it off when SQLite has to ask so often.
+    pub(super) fn briefly<T>(&self, times: u64, work: impl FnOnce() -> T) -> T {
+        self.0.left.store(times, Ordering::Relaxed);
+        let done = work();
+        self.0.left.store(u64::MAX, Ordering::Relaxed);
+        done
     }
 
     /// Does the work, unless nobody waits for it any more.
@@ -76,7 +100,7 @@ impl Desk {
     }
 
     fn lock(&self) -> MutexGuard<'_, Question> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.question.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,7 +203,7 @@ impl Store {
             let Pooled { reader, desk, version } = &mut pooled;
             let conn = reader.conn();
             pool.refresh(conn, version).map_err(|error| ReadError::of_disk(&path, error))?;
-            let answer = desk.work(&question, || work(View::new(conn, &path)));
+            let answer = desk.work(&question, || work(View::watched(conn, &path, desk)));
             // One that was broken off is as good as before.
             pool.lock().push(pooled);
             answer.unwrap_or(Err(ReadError::TooSlow(PATIENCE)))
@@ -203,7 +227,7 @@ impl Store {
                 .refresh(conn, &mut version)
                 .map_err(|error| ReadError::of_disk(path, error))
                 .and_then(|()| {
-                    let done = pool.desk.work(&question, || work(View::new(conn, path)));
+                    let done = pool.desk.work(&question, || work(View::watched(conn, path, &pool.desk)));
                     done.unwrap_or(Err(ReadError::TooSlow(PATIENCE)))
                 });
             // Whoever asked may have gone.

@@ -88,8 +88,9 @@ impl Selection {
         if self.source != Some(Source::File) {
             let shadow = if has_file { NOT_SHADOWED } else { "" };
             let both = if has_file { FILE_HAS_IT } else { "0" };
-            let index =
-                if part.index.is_empty() { String::new() } else { format!("INDEXED BY {}", part.index) };
+            // Of one name there are a few at most, whatever the order.
+            let index = if self.who.is_some() { BY_NAME } else { part.index };
+            let index = if index.is_empty() { String::new() } else { format!("INDEXED BY {index}") };
             for kinds in self.arms(part) {
                 let filters = [&[kinds][..], &filters].concat().join(" AND ");
                 arms.push(format!(
@@ -125,10 +126,10 @@ impl Selection {
         if let Some(kind) = part.kind {
             return is_kind(kind);
         }
-        if self.kinds.is_empty() {
+        if self.kinds.is_empty() && self.who.is_none() {
             return "1".to_owned();
         }
-        let kinds: Vec<_> = self.kinds.iter().map(|kind| format!("'{kind}'")).collect();
+        let kinds: Vec<_> = self.wanted_kinds().iter().map(|kind| format!("'{kind}'")).collect();
         format!("b.\"as\" IN ({})", kinds.join(", "))
     }
 
@@ -209,6 +210,9 @@ fn two(
 fn is_kind(kind: As) -> String {
     format!("b.\"as\" = '{kind}'")
 }
+
+/// The table itself: it is in the order of kinds and names.
+const BY_NAME: &str = "sqlite_autoindex_bans_1";
 
 const ENDING: &str = "b.until IS NOT NULL";
 const ENDLESS: &str = "b.until IS NULL";

@@ -35,6 +35,7 @@ impl Desk {
             crowd,
             progress,
             tally: Arc::default(),
+            watch: Arc::default(),
             on_lift,
             lock,
         };

@@ -2,11 +2,12 @@
 
 use super::entry::Entry;
 use super::error::ReadError;
+use super::pool::Desk;
 use super::row::{self, RowError};
 use super::selection::{Key, Place, Selection};
 use crate::admission::{As, List, PatternIndex, Timestamp, Until};
 use crate::bouncer::FileBan;
-use rusqlite::{Connection, Row, Statement, ToSql};
+use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -16,6 +17,8 @@ pub struct View<'c> {
     conn: &'c Connection,
     /// What errors call it.
     path: &'c Path,
+    /// Who may break a question off.
+    desk: Option<&'c Desk>,
 }
 
 /// Some bans of a list.
@@ -30,7 +33,34 @@ pub struct Page {
 impl<'c> View<'c> {
     /// A view through this connection, in which [`prepare`] has been called.
     pub(super) fn new(conn: &'c Connection, path: &'c Path) -> View<'c> {
-        View { conn, path }
+        View { conn, path, desk: None }
+    }
+
+    /// The same, of a connection that asks at this desk whether to go on.
+    pub(super) fn watched(conn: &'c Connection, path: &'c Path, desk: &'c Desk) -> View<'c> {
+        View { desk: Some(desk), ..View::new(conn, path) }
+    }
+
+    /// The wanted bans, when SQLite finds them in a few milliseconds.
+    pub(super) fn page_at_once(&self, list: List, selection: &Selection) -> Result<Option<Page>, ReadError> {
+        let Some(desk) = self.desk else { return self.page(list, selection).map(Some) };
+        match desk.briefly(AT_ONCE, || self.page(list, selection)) {
+            Ok(page) => Ok(Some(page)),
+            Err(ReadError::Disk { source, .. })
+                if source.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn conn(&self) -> &'c Connection {
+        self.conn
+    }
+
+    pub(super) fn path(&self) -> &'c Path {
+        self.path
     }
 
     /// The wanted bans, as many as the selection's limit says.
@@ -120,6 +150,9 @@ impl<'c> View<'c> {
         Ok(())
     }
 }
+
+/// How often SQLite asks within a few milliseconds.
+const AT_ONCE: u64 = 64;
 
 fn like(selection: &Selection) -> Option<PatternIndex<()>> {
     let pattern = selection.like.clone()?;

@@ -8,6 +8,7 @@ use super::ledger::{Done, Effect, Failure, Ledger};
 use super::lift::OnLift;
 use super::lock::Lock;
 use super::offence::{self, Offence};
+use super::scan::Watch;
 use super::schema;
 use super::tally::Tally;
 use crate::admission::{List, TooMany, Who};
@@ -52,6 +53,7 @@ pub(super) struct Writer {
     pub(super) progress: Arc<AtomicU64>,
     pub(super) tally: Arc<Tally>,
     pub(super) on_lift: OnLift,
+    pub(super) watch: Arc<Watch>,
     /// Let go of last: when the connection is closed. None where there is no file.
     pub(super) lock: Option<Lock>,
 }
@@ -59,8 +61,8 @@ pub(super) struct Writer {
 impl Writer {
     /// Serves until every handle is gone, or one of them says so.
     pub(super) fn run(self, orders: mpsc::Receiver<Order>) {
-        let Writer { path, conn, bouncer, crowd, progress, tally, on_lift, lock } = self;
-        match Ledger::new(&conn, bouncer.is_some()) {
+        let Writer { path, conn, bouncer, crowd, progress, tally, on_lift, watch, lock } = self;
+        match Ledger::new(&conn, bouncer.is_some(), watch) {
             Ok(ledger) => {
                 let is_failing = false;
                 let (path, conn) = (&path, &conn);

@@ -185,8 +185,7 @@ pub(super) async fn look(
     if count.is_some_and(|count| selection.skip > count.saturating_add(MARGIN)) {
         return Ok(Page::default());
     }
-    let selection = selection.clone();
-    Ok(admin.store.look(move |view| view.page(list, &selection)).await?)
+    Ok(admin.store.page(list, selection).await?)
 }
 
 /// How many bans may come between the count and the look.

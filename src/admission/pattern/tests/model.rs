@@ -399,9 +399,18 @@ proptest! {
     ) {
         if let Some((pattern, regex)) = parse(&source, mode) {
             let index = PatternIndex::new();
+            let (finder, needles) = (pattern.finder(), pattern.needles());
             index.insert(pattern, 0).unwrap();
             for haystack in &haystacks {
                 prop_assert_eq!(index.is_match(haystack), regex.is_match(haystack), "{} {:?}", source, haystack);
+                if let Some(found) = finder.as_ref().and_then(|finder| finder.is_match(haystack)) {
+                    prop_assert_eq!(found, regex.is_match(haystack), "finder: {} {:?}", source, haystack);
+                }
+                if let Some(needles) = needles.as_ref().filter(|_| regex.is_match(haystack)) {
+                    let lower = haystack.to_ascii_lowercase();
+                    let has = |needle: &Vec<u8>| lower.windows(needle.len()).any(|part| *part == **needle);
+                    prop_assert!(needles.iter().any(has), "needles: {} {:?}", source, haystack);
+                }
             }
         }
     }
