@@ -14,7 +14,7 @@ use super::steering::Steering;
 use super::turns::Turns;
 use super::{
     api_keys, auth, clients, detections, explain, lists, login, monitoring, node, refused, stats, suspects,
-    upstreams, users,
+    upstreams, users, what_if,
 };
 use crate::admission::Timestamp;
 use crate::bouncer::Bouncer;
@@ -142,6 +142,7 @@ fn calls() -> OpenApiRouter<Admin> {
         .merge(explain::calls())
         .merge(detections::calls())
         .merge(suspects::calls())
+        .merge(what_if::calls())
         .merge(clients::calls())
         .merge(refused::calls())
         .merge(upstreams::calls())

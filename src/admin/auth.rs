@@ -85,7 +85,7 @@ fn is_open(method: &Method, path: &str, limits: &Limits) -> bool {
 /// Calls that a viewer may make although they are no GET.
 fn is_for_viewers(path: &str, viewer: &Principal) -> bool {
     match path {
-        "/api/v5/explain" | "/api/v5/logout" => true,
+        "/api/v5/explain" | "/api/v5/detections/what-if" | "/api/v5/logout" => true,
         // One's own password.
         _ => {
             let name = path.strip_prefix("/api/v5/users/").and_then(|rest| rest.strip_suffix("/change_pwd"));

@@ -66,6 +66,7 @@ mod tls;
 mod turns;
 mod upstreams;
 mod users;
+mod what_if;
 
 pub use accounts::{Accounts, AccountsError};
 pub use api::{Admin, document};

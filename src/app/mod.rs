@@ -112,7 +112,7 @@ impl App {
         let (started_at, began) = (clock.now(), clock.moment());
         let prepared = Prepared::new(&config, None, started_at)?;
         let proxy = Arc::new(Proxy {
-            bouncer: Bouncer::with_detection(clock, config.detection),
+            bouncer: Bouncer::with_detection(clock, config.detection, config.replay_memory),
             routes: ArcSwap::from_pointee(routes(&config, None)?),
             answers: ArcSwap::from_pointee(config.answers),
             partings: ArcSwap::from_pointee(config.partings),

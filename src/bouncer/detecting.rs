@@ -1,8 +1,9 @@
 //! Detection behind the handle: tells it what happens and when, and puts what it finds in force.
 
 use super::Bouncer;
+use super::facts::Fact;
 use crate::admission::detection::{
-    Answer, Arrival, Finding, Hushed, Knock, Moment, Offence, Stay, Suspect, Visit, ZonePolicy,
+    Answer, Arrival, End, Finding, Hushed, Knock, Moment, Offence, Stay, Suspect, Visit, ZonePolicy,
 };
 use crate::admission::{Client, List, Timestamp, Who};
 use crate::metrics::Counter;
@@ -41,6 +42,7 @@ impl Bouncer {
         if policy.counts_connects() {
             let (at, now) = self.times();
             let is_exempt = self.is_exempt(client);
+            self.record(Some(policy), &Fact::Arrived(*client, is_exempt), at, now);
             let findings = self.shared.detection.arrived(policy, client, is_exempt, at, now);
             self.carry_out(findings, at);
         }
@@ -49,10 +51,14 @@ impl Bouncer {
     /// The broker has accepted a client. What is returned is given back when it [ends](Bouncer::ended); nothing where
     /// nothing is detected.
     pub fn accepted(&self, policy: &Arc<ZonePolicy>, arrival: &Arrival<'_>) -> Option<Stay> {
-        if policy.is_off() {
+        if policy.is_off() && self.shared.recorder.is_none() {
             return None;
         }
         let (at, now) = self.times();
+        self.record(Some(policy), &Fact::Accepted(arrival), at, now);
+        if policy.is_off() {
+            return None;
+        }
         let (stay, findings) = self.shared.detection.accepted(policy, arrival, at, now);
         self.carry_out(findings, at);
         Some(stay)
@@ -60,6 +66,11 @@ impl Bouncer {
 
     /// A connection has ended, however far it came.
     pub fn ended(&self, policy: &Arc<ZonePolicy>, visit: &Visit<'_>) {
+        let is_told = self.shared.recorder.is_some() && !matches!(visit.end, End::Refused(_));
+        if is_told {
+            let (at, now) = self.times();
+            self.record(Some(policy), &Fact::Ended(visit), at, now);
+        }
         // A session that began while something was detected is given back in any case.
         if policy.is_off() && visit.session().is_none_or(|session| session.stay.is_none()) {
             return;
@@ -97,7 +108,16 @@ impl Bouncer {
 
     /// A broker could not be reached.
     pub fn unreachable(&self, server: &str) {
-        self.shared.detection.unreachable(server, self.clock.moment());
+        let (at, now) = self.times();
+        self.record(None, &Fact::Unreachable(server), at, now);
+        self.shared.detection.unreachable(server, now);
+    }
+
+    /// Writes down what detection is told, for [`what_if`](Bouncer::what_if).
+    fn record(&self, policy: Option<&Arc<ZonePolicy>>, fact: &Fact<'_>, at: Timestamp, now: Moment) {
+        if let Some(recorder) = &self.shared.recorder {
+            recorder.write(policy, fact, at, now);
+        }
     }
 
     /// Time has passed; to be called about once a second.
@@ -147,7 +167,7 @@ impl Bouncer {
         self.shared.automatic.load(Ordering::Relaxed) > MAX_AUTOMATIC / 2
     }
 
-    fn times(&self) -> (Timestamp, Moment) {
+    pub(super) fn times(&self) -> (Timestamp, Moment) {
         (self.clock.now(), self.clock.moment())
     }
 

@@ -4,10 +4,15 @@
 //! later is in force, and when one of them goes the other is there again: whoever is banned by either stays out.
 
 mod detecting;
+mod facts;
 mod hits;
 mod news;
+mod recorder;
+mod replay;
+mod wish;
 
 pub use hits::Hit;
+pub use wish::{Limits, Unknown, WhatIf, Wish};
 
 use crate::admission::detection::{Detection, Detector, Secret, Settings};
 use crate::admission::{
@@ -18,6 +23,7 @@ use crate::metrics::Checks;
 use detecting::Findings;
 use hits::Hits;
 use news::News;
+use recorder::Recorder;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -44,6 +50,11 @@ struct Shared {
     /// How often what the config file says has been changed, hits included.
     file_version: AtomicU64,
     hits: Hits,
+    /// What detection was told, where that is kept.
+    recorder: Option<Recorder>,
+    /// Held by whoever tells it again.
+    replaying: Mutex<()>,
+    settings: Settings,
     /// About how many bytes the automatic bans in the lists take.
     automatic: AtomicUsize,
     checks: Checks,
@@ -90,11 +101,12 @@ impl Sources {
 impl Bouncer {
     /// A bouncer with empty lists that takes the time from `clock`.
     pub fn new(clock: Clock) -> Bouncer {
-        Bouncer::with_detection(clock, Settings::default())
+        Bouncer::with_detection(clock, Settings::default(), 0)
     }
 
-    /// A bouncer with empty lists, whose detection is set like this.
-    pub fn with_detection(clock: Clock, settings: Settings) -> Bouncer {
+    /// A bouncer with empty lists, whose detection is set like this. So many bytes may be taken to remember what it was
+    /// told of late, for [`what_if`](Bouncer::what_if).
+    pub fn with_detection(clock: Clock, settings: Settings, replay_memory: usize) -> Bouncer {
         let shared = Shared {
             admission: Admission::default(),
             detection: Detection::new(settings, secret(), clock.moment()),
@@ -103,6 +115,9 @@ impl Bouncer {
             from_file: Mutex::default(),
             file_version: AtomicU64::new(0),
             hits: Hits::default(),
+            recorder: Recorder::new(replay_memory, clock.moment()),
+            replaying: Mutex::default(),
+            settings,
             automatic: AtomicUsize::new(0),
             checks: Checks::default(),
         };

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(super) type Zones = BTreeMap<Arc<str>, Arc<ZonePolicy>>;
 
 /// Reads what finds clients out. `None` only for what can be worth nothing; other mistakes are noted.
-pub(super) fn read(root: &Section<'_, '_>) -> Option<(Settings, Zones)> {
+pub(super) fn read(root: &Section<'_, '_>) -> Option<(Settings, usize, Zones)> {
     let mut general = Draft::new();
     let is_old = read_old_form(root, &mut general);
     let flapping = root.section("flapping_detect");
@@ -28,6 +28,7 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<(Settings, Zones)> {
     flapping.finish();
     let detection = root.section("detection");
     let settings = read_settings(&detection);
+    let replay_memory = detection.size("replay_memory", "\"16MB\"", 0..(1 << 30) + 1);
     read_detectors(&detection, &mut general);
     detection.finish();
 
@@ -52,7 +53,7 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<(Settings, Zones)> {
         section.finish();
         policies.insert(name.as_str().into(), Arc::new(zone.policy(&name)));
     }
-    Some((settings?, policies))
+    Some((settings?, usize::try_from(replay_memory?).ok()?, policies))
 }
 
 /// The zone of listeners that name none.

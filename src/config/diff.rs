@@ -45,7 +45,7 @@ pub fn diff(old: &Config, new: &Config) -> Orders {
     if old.data_dir != new.data_dir {
         orders.after_restart.push("node.data_dir");
     }
-    if old.detection != new.detection {
+    if (old.detection, old.replay_memory) != (new.detection, new.replay_memory) {
         orders.after_restart.push("detection");
     }
     if old.bootstrap_file != new.bootstrap_file {

@@ -67,6 +67,8 @@ pub struct Config {
     pub cleanup: CleanupSettings,
     /// `[detection]`: what holds for all zones.
     pub detection: Settings,
+    /// `[detection] replay_memory`: how many bytes what detection was told may take.
+    pub replay_memory: usize,
     /// `[flapping_detect]`, `[detection]` and `[zones.NAME]`: the policy of each zone, by its name.
     pub zones: Zones,
     /// `[webhook]`: who is told of findings; `None` for nobody.
@@ -201,7 +203,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     let group_names = root.names_of("upstreams");
     let limits = limits::read(root.section("limits"));
     let known = Known {
-        zones: policies.as_ref().map(|(_, zones)| zones),
+        zones: policies.as_ref().map(|(_, _, zones)| zones),
         groups: &group_names,
         limits: limits.as_ref(),
         folder,
@@ -231,7 +233,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
     root.finish();
 
     let (log, stats_interval) = log?;
-    let (detection, zones) = policies?;
+    let (detection, replay_memory, zones) = policies?;
     Some(Config {
         worker_threads: NonZeroUsize::new(usize::try_from(worker_threads?).ok()?),
         name: name?.0.to_string(),
@@ -249,6 +251,7 @@ fn read(notes: &Notes<'_>, document: &DeTable<'_>, folder: &Path) -> Option<Conf
         bootstrap_file,
         cleanup: CleanupSettings { offences: detection::longest_memory(&zones), ..cleanup? },
         detection,
+        replay_memory,
         zones,
         webhook: webhook?.settings,
         admin: admin?,

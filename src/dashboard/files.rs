@@ -31,7 +31,7 @@ const fn script(name: &'static str, bytes: &'static [u8]) -> File {
 }
 
 /// What the page consists of.
-const FILES: [File; 20] = [
+const FILES: [File; 21] = [
     File { name: "app.css", content_type: "text/css; charset=utf-8", bytes: include_bytes!("files/app.css") },
     File { name: "icon.svg", content_type: "image/svg+xml", bytes: include_bytes!("files/icon.svg") },
     script("theme.js", include_bytes!("files/theme.js")),
@@ -52,6 +52,7 @@ const FILES: [File; 20] = [
     script("clients.js", include_bytes!("files/clients.js")),
     script("watch.js", include_bytes!("files/watch.js")),
     script("settings.js", include_bytes!("files/settings.js")),
+    script("whatif.js", include_bytes!("files/whatif.js")),
 ];
 
 /// The file of this name.

@@ -298,6 +298,10 @@ def detections(api):
     watched = api.call("GET", "/api/v5/detections/watch?limit=5", 200)
     assert watched["data"] == [] and watched["last_hour"]["by_clientid"] == {"banned": 0, "would_ban": 0}, watched
     api.call("GET", "/api/v5/detections/watch?limit=x", 400)
+    wish = {"detectors": {"by_clientid": {"max_count": 3, "window_time": "1m"}, "malformed": None}}
+    told = api.call("POST", "/api/v5/detections/what-if", 200, wish)
+    assert told["would_ban"] == len(told["data"]) and not told["complete"], told
+    api.call("POST", "/api/v5/detections/what-if", 400, {"detectors": {"nobody": {}}})
     assert api.call("GET", "/api/v5/history?span=6h", 200)["step_seconds"] == 120
     api.call("GET", "/api/v5/history?span=1h", 400)
 

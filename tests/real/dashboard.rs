@@ -39,6 +39,7 @@ flows! {
     refused_clients_appear_with_their_cause_and_its_cure = "refused",
     clients_inside_are_found_kicked_and_banned = "inside",
     whoever_is_near_a_limit_is_seen_before_it_is_banned = "watch",
+    other_limits_are_tried_on_what_has_happened = "what_if",
     a_reload_is_foretold_and_its_mistakes_are_shown = "settings",
     the_door_is_seen_live = "overview",
     a_form_survives_the_end_of_its_login = "expired",

@@ -62,7 +62,7 @@ export const settings = {
         return h("tr", {}, h("td", {}, name.replaceAll("_", " ")), h("td", {}, effect), h("td", { class: "num" }, count(near)));
       });
       fill(detectors, h("p", { class: "hint" }, "With the limits that are set, within the last hour (a detector in shadow bans nobody, and one that is off finds nobody):"), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Detectors" }, h("table", {}, h("caption", { class: "sr" }, "Detectors"), h("thead", {}, h("tr", {}, ["Detector", "Within the last hour", "Near its limit now"].map((label) => h("th", { scope: "col" }, label)))), h("tbody", {}, rows))),
-        h("p", {}, h("a", { href: "/dashboard/watch" }, "Who, and why"), " · ", h("a", { href: "/dashboard/settings?option=flapping" }, "The limits of flapping"), " · ", h("a", { href: "/dashboard/settings?option=detect" }, "All of detection")));
+        h("p", {}, h("a", { href: "/dashboard/watch" }, "Who, and why, and what other limits would do"), " · ", h("a", { href: "/dashboard/settings?option=flapping" }, "The limits of flapping"), " · ", h("a", { href: "/dashboard/settings?option=detect" }, "All of detection")));
       drawOptions();
       await diff;
     }

@@ -6,6 +6,7 @@ import { ban, exempt, lift } from "./actions.js";
 import { refresh, table } from "./table.js";
 import { count, isCut, plain, plural, shown } from "./text.js";
 import { moment, span } from "./time.js";
+import { whatIf } from "./whatif.js";
 
 const EVENTS = { ban: ["banned", "bad"], would_ban: ["would be banned (shadow)", "warn"], hush: ["not answered any more", "bad"], would_hush: ["would not be answered (shadow)", "warn"], duplicates: ["several clients, one identifier", "warn"] };
 const words = (text) => text.replaceAll("_", " ");
@@ -28,6 +29,7 @@ export const watch = {
     fill(main, h("div", { class: "head" }, h("h1", {}, "Detection")),
       h("section", { class: "card" }, h("h2", {}, "Near a limit now"), near),
       h("section", { class: "card" }, h("h2", {}, "With these limits, within the last hour"), effects),
+      whatIf(context),
       h("section", { class: "card" }, h("h2", {}, "Found"), h("div", { class: "filters" }, h("label", {}, "Detector", pick), h("label", {}, "What", event)), found));
     const again = () => load().catch((error) => { if (error.name !== "AbortError" && error.status !== 0) fill(found, h("div", { class: "error", role: "alert" }, error.message)); });
     const done = async (work) => { if (await work) again(); };

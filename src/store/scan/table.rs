@@ -318,6 +318,13 @@ impl Builder {
         table.texts = texts.finish();
         table.authors = authors.finish(&mut table.by);
         table.reasons = reasons.finish(&mut table.reason);
+        table.matching.shrink_to_fit();
+        for column in [&mut table.at, &mut table.until] {
+            column.shrink_to_fit();
+        }
+        for column in [&mut table.by, &mut table.reason] {
+            column.shrink_to_fit();
+        }
         table
     }
 }

@@ -176,6 +176,54 @@ patience = "100ms"
 """
 
 
+def what_if(stage):
+    """With everything off, whoever may look sees whom limits would have banned; what is no limit is said to be none."""
+    password = stage.proxy.folder / "password-of-eve"
+    password.write_text(PASSWORD)
+    stage.proxy.command("users", "add", "eve", "--role", "viewer", "--password-file", password)
+    flap(stage, "flapper", 6)
+    flap(stage, "calm", 2, "127.0.0.9")
+    page = stage.page().log_in("eve", to="/dashboard/watch")
+    card = page.page.locator("section").filter(has=page.page.get_by_role("heading", name="With other limits"))
+    answer = page.page.locator("#what-if")
+    ask = card.get_by_role("button", name="Try these limits")
+    ask.click()
+    expect(answer).to_contain_text("With these limits, 0 clients would have been banned")
+    card.get_by_label("What: by clientid").select_option("on")
+    card.get_by_label("Events: by clientid").fill("4")
+    card.get_by_label("Within: by clientid").fill("10m")
+
+    def banned(words):
+        ask.click()
+        return words in answer.inner_text()
+
+    eventually("the flapper", lambda: banned("With these limits, 1 client would have been banned"))
+    expect(answer.locator("tbody tr").filter(has_text="flapper")).to_contain_text("by clientid")
+    expect(answer).not_to_contain_text("calm")
+    expect(answer).to_contain_text("Not more is known than since")
+    page.shot("what-if")
+    card.get_by_label("Events: by clientid").fill("2")
+    eventually("both", lambda: banned("2 clients would have been banned"))
+    card.get_by_label("Only in zone").fill("elsewhere")
+    ask.click()
+    expect(answer).to_contain_text("With these limits, 0 clients would have been banned")
+    card.get_by_label("Within: by clientid").fill("soon")
+    ask.click()
+    expect(answer.get_by_role("alert")).to_contain_text("by_clientid.window_time: \"soon\" is not a duration")
+    # Nothing has come of it.
+    assert Client(stage.proxy, "flapper").code == 0
+    # A page that does not show its second word is no page of ours.
+    status = page.context.request.post(f"{stage.proxy.url}/api/v5/detections/what-if", data={}).status
+    assert status == 403, status
+
+
+what_if.config = """
+[detection]
+learning = "0s"
+patience = "100ms"
+"""
+
+
 def settings(stage):
     """What runs, with secrets masked; what the file says differently; reloads with their mistakes."""
     page = stage.page().log_in(to="/dashboard/settings")
@@ -253,4 +301,4 @@ def overview(stage):
     expect(page.dialog()).to_contain_text("Log in again")
 
 
-FLOWS = [hostile, refused, inside, watch, settings, overview]
+FLOWS = [hostile, refused, inside, watch, what_if, settings, overview]
