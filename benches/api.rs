@@ -1,8 +1,9 @@
 //! Prices of the API: single bans by one caller and by 32 at once, pages of a list of a million, and what clients of the
 //! proxy feel of 32 callers who do nothing else.
 //!
-//! `cargo bench --bench api [-- --quick | --beside]`: the binary, spoken to through its socket over connections that are
-//! kept; with `--quick` ten thousand bans; with `--beside` only the last of the three. The callers of that one are a
+//! `cargo bench --bench api [-- --quick | --beside | --watched]`: the binary, spoken to through its socket over connections
+//! that are kept; with `--quick` ten thousand bans; with `--beside` only the last of the three; with `--watched` what clients
+//! feel of open dashboards. The callers of that one are a
 //! process that runs when nobody else wants to, since what they take of the processors is no price of the proxy's.
 //!
 //! What the API takes from the data path shows where there is nothing left to take it from: sixteen clients keep every
@@ -13,6 +14,9 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "the table is the product")]
 #![expect(clippy::cast_precision_loss, reason = "no count here reaches 2^52")]
+
+#[path = "api/watched.rs"]
+mod watched;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -28,6 +32,13 @@ const BINARY: &str = env!("CARGO_BIN_EXE_mqtt-bouncer");
 fn main() {
     if let Some(socket) = std::env::args().skip_while(|argument| argument != CALLERS).nth(1) {
         return call_for_ever(Path::new(&socket));
+    }
+    let mut pages = std::env::args().skip_while(|argument| argument != watched::PAGES).skip(1);
+    if let (Some(socket), Some(count)) = (pages.next(), pages.next()) {
+        return watched::be_open(Path::new(&socket), count.parse().expect("a number"));
+    }
+    if std::env::args().any(|argument| argument == "--watched") {
+        return watched::watched();
     }
     if std::env::args().any(|argument| argument == "--beside") {
         return beside();
