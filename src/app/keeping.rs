@@ -170,13 +170,14 @@ const MAX_MISTAKES: usize = 20;
 
 /// Writes down every few seconds how often bans have refused somebody, and once more when `stop` is raised.
 async fn write_hits(store: Store, bouncer: Bouncer, stop: Stop) {
-    let mut is_over = false;
+    let (mut is_over, mut pause) = (false, HITS_PERIOD);
     while !is_over {
         tokio::select! {
-            () = sleep(HITS_PERIOD) => {}
+            () = sleep(pause) => {}
             () = stop.raised() => is_over = true,
         }
         let hits = bouncer.take_hits();
+        pause = HITS_PERIOD.max(PAUSE_PER_HIT.saturating_mul(u32::try_from(hits.len()).unwrap_or(u32::MAX)));
         for piece in hits.chunks(PIECE) {
             let changes = piece.iter().cloned().map(Change::Hit).collect();
             // The store has said why.
@@ -189,6 +190,9 @@ async fn write_hits(store: Store, bouncer: Bouncer, stop: Stop) {
 
 /// How often hits are written down.
 const HITS_PERIOD: Duration = Duration::from_secs(3);
+/// How long it is waited for each that was written: when thousands of bans are met at once, writing each of them down
+/// would cost as much as telling the clients so.
+const PAUSE_PER_HIT: Duration = Duration::from_millis(1);
 
 /// Forgets ended bans, period by period, until the settings' sender is gone.
 async fn clean(store: Store, bouncer: Bouncer, mut settings: watch::Receiver<CleanupSettings>) {

@@ -13,7 +13,8 @@
 //! `reason`, `at` and `until` in milliseconds since 1970, `until` null for infinity. A row that is no ban keeps the
 //! proxy from starting: a gap in the list would let somebody in.
 //!
-//! `hits` and `last_hit` say how often a ban has refused somebody, and when last; they are written a few seconds later.
+//! `hits` and `last_hit` say how often a ban has refused somebody, and when last; they are written a few seconds later,
+//! or a minute where thousands of bans are met at once.
 //!
 //! Table `offences`: what is remembered of those who were banned automatically: `"as"`, `who`, `count`, `until`,
 //! `ban_time` in milliseconds, and `evidence`, JSON that explains the last of their bans.
