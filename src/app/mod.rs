@@ -326,6 +326,9 @@ impl App {
             if let Some(open) = self.open.get(&listener.name) {
                 open.door.show(servers.remove(&listener.name));
                 open.door.adjust(listener.door.clone());
+                for socket in &open.sockets {
+                    socket.listener.pass_on(&listener.door.tcp);
+                }
             }
         }
         // Whoever comes by a new address finds the settings that it came with.

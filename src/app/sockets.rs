@@ -3,6 +3,7 @@
 use crate::config::{Config, ListenerConfig};
 use crate::net::address::Address;
 use crate::net::listener::{ListenOptions, Listener};
+use crate::net::options::TcpOptions;
 use crate::systemd;
 use std::collections::HashMap;
 use std::io;
@@ -29,11 +30,18 @@ pub(super) struct Wanted<'c> {
     pub(super) listener: &'c Arc<str>,
     pub(super) addresses: &'c [Address],
     pub(super) options: &'c ListenOptions,
+    /// How their connections are set.
+    pub(super) connections: &'c TcpOptions,
 }
 
 impl<'c> From<&'c ListenerConfig> for Wanted<'c> {
     fn from(config: &'c ListenerConfig) -> Wanted<'c> {
-        Wanted { listener: &config.name, addresses: &config.binds, options: &config.listen }
+        Wanted {
+            listener: &config.name,
+            addresses: &config.binds,
+            options: &config.listen,
+            connections: &config.door.tcp,
+        }
     }
 }
 
@@ -49,7 +57,7 @@ pub(super) fn open_all<'c>(
     let open_one = |wanted: Wanted<'c>| {
         let mut opened = Vec::new();
         for address in wanted.addresses {
-            let sockets = open(address, wanted.options, closing).map_err(|source| ListenError {
+            let sockets = open(address, &wanted, closing).map_err(|source| ListenError {
                 listener: Arc::clone(wanted.listener),
                 address: address.clone(),
                 source,
@@ -61,8 +69,12 @@ pub(super) fn open_all<'c>(
     wanted.into_iter().map(open_one).collect()
 }
 
-fn open(address: &Address, options: &ListenOptions, closing: &Sockets) -> io::Result<Vec<Arc<Listener>>> {
+fn open(address: &Address, wanted: &Wanted<'_>, closing: &Sockets) -> io::Result<Vec<Arc<Listener>>> {
+    let (options, connections) = (wanted.options, wanted.connections);
     if let Some(sockets) = closing.get(address).filter(|_| address.is_fixed()) {
+        for socket in sockets {
+            socket.pass_on(connections);
+        }
         return Ok(sockets.clone());
     }
     let socket = match address {
@@ -75,9 +87,12 @@ fn open(address: &Address, options: &ListenOptions, closing: &Sockets) -> io::Re
         Address::Tcp(addr) => {
             let mut neighbours = closing.values().flatten();
             let is_beside = |own: &Listener| own.local_addr().is_some_and(|own| own.port() == addr.port());
-            match (Listener::open_tcp(*addr, options), neighbours.find(|socket| is_beside(socket))) {
+            match (
+                Listener::open_tcp(*addr, options, connections),
+                neighbours.find(|socket| is_beside(socket)),
+            ) {
                 (Err(error), Some(neighbour)) if error.kind() == io::ErrorKind::AddrInUse => {
-                    Listener::bind_beside(*addr, neighbour, options)?
+                    Listener::bind_beside(*addr, neighbour, options, connections)?
                 }
                 (opened, _) => opened?,
             }

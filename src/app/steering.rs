@@ -12,6 +12,7 @@ use crate::cleanup::CleanupSettings;
 use crate::config::Config;
 use crate::findings::Findings;
 use crate::net::listener::{ListenOptions, Listener};
+use crate::net::options::TcpOptions;
 use crate::net::stop::Stop;
 use crate::net::tls::TlsFileError;
 use crate::proxy::Proxy;
@@ -157,7 +158,7 @@ fn bind(addr: SocketAddr, neighbour: Option<&Listener>) -> Result<Arc<Listener>,
     let neighbour = neighbour.filter(|open| open.local_addr().is_some_and(|own| own.port() == addr.port()));
     let bound = match (Listener::bind(addr), neighbour) {
         (Err(error), Some(neighbour)) if error.kind() == io::ErrorKind::AddrInUse => {
-            Listener::bind_beside(addr, neighbour, &ListenOptions::default())
+            Listener::bind_beside(addr, neighbour, &ListenOptions::default(), &TcpOptions::default())
         }
         (bound, _) => bound,
     };

@@ -1,6 +1,7 @@
 //! Accepts connections, and keeps accepting when the system runs out of something.
 
 use super::address::Address;
+use super::options::TcpOptions;
 use super::peer::Peer;
 use super::shortage::Shortage;
 use super::stream::Stream;
@@ -96,7 +97,7 @@ impl Listener {
     /// # Errors
     /// The address is in use, is not this machine's, or its port is reserved.
     pub fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        Listener::open_tcp(addr, &ListenOptions::default())
+        Listener::open_tcp(addr, &ListenOptions::default(), &TcpOptions::default())
     }
 
     /// Binds `addr` while `neighbour`, which this process is about to close, still holds an overlapping address.
@@ -107,10 +108,12 @@ impl Listener {
         addr: SocketAddr,
         neighbour: &Listener,
         options: &ListenOptions,
+        connections: &TcpOptions,
     ) -> io::Result<Listener> {
         let was_shared = neighbour.socket().reuse_port()?;
         neighbour.socket().set_reuse_port(true)?;
-        let listener = Listener::open_tcp(addr, &ListenOptions { reuse_port: true, ..options.clone() });
+        let shared = ListenOptions { reuse_port: true, ..options.clone() };
+        let listener = Listener::open_tcp(addr, &shared, connections);
         neighbour.socket().set_reuse_port(was_shared)?;
         let listener = listener?;
         // Nobody else may join the port once the neighbour has gone, unless everybody may.
@@ -118,11 +121,15 @@ impl Listener {
         Ok(listener)
     }
 
-    /// As [`bind`](Listener::bind), with these options.
+    /// As [`bind`](Listener::bind), with these options, and with these for its connections.
     ///
     /// # Errors
     /// Likewise, and an option is not allowed.
-    pub fn open_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<Listener> {
+    pub fn open_tcp(
+        addr: SocketAddr,
+        options: &ListenOptions,
+        connections: &TcpOptions,
+    ) -> io::Result<Listener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         // Connections of an earlier process that linger in TIME_WAIT must not keep the port.
         socket.set_reuse_address(true)?;
@@ -141,6 +148,7 @@ impl Listener {
         if let Some(mark) = options.mark {
             allowed(socket.set_mark(mark), "mark", "CAP_NET_ADMIN")?;
         }
+        connections.pass_on(&SockRef::from(&socket))?;
         socket.bind(&addr.into())?;
         socket.listen(options.backlog)?;
         Listener::new(socket, None, false)
@@ -194,6 +202,22 @@ impl Listener {
         match &self.socket {
             Queue::Tcp(socket) => SockRef::from(socket),
             Queue::Unix(socket) => SockRef::from(socket),
+        }
+    }
+
+    /// Whether its connections have the options that it was given for them. Those of a socket that others hold, too, are
+    /// to be set one by one.
+    pub fn passes_options_on(&self) -> bool {
+        !self.is_shared
+    }
+
+    /// Other options for connections to come.
+    pub fn pass_on(&self, connections: &TcpOptions) {
+        if self.is_shared || matches!(self.socket, Queue::Unix(_)) {
+            return;
+        }
+        if let Err(error) = connections.pass_on(&self.socket()) {
+            tracing::warn!(listen = %self.local, %error, "cannot change the options of its connections");
         }
     }
 
@@ -319,6 +343,36 @@ mod tests {
         ([127, 0, 0, 1], port).into()
     }
 
+    fn open(addr: SocketAddr, options: &ListenOptions) -> io::Result<Listener> {
+        Listener::open_tcp(addr, options, &TcpOptions::default())
+    }
+
+    #[tokio::test]
+    async fn connections_have_the_options_that_their_listener_was_given() {
+        let mut options = TcpOptions {
+            keepalive: Some(Duration::from_secs(90)),
+            user_timeout: Some(Duration::from_secs(7)),
+        };
+        let listener =
+            Listener::open_tcp(loopback(0), &ListenOptions::default(), &options).expect("a free port");
+        for _ in 0..2 {
+            let client = TcpStream::connect(listener.local_addr().expect("TCP")).await.expect("listening");
+            let (stream, _) = listener.accept().await;
+            let socket = stream.socket();
+            assert!(socket.tcp_nodelay().expect("set"));
+            assert_eq!(socket.keepalive().ok(), Some(options.keepalive.is_some()));
+            assert_eq!(socket.tcp_user_timeout().ok(), Some(options.user_timeout));
+            if let Some(keepalive) = options.keepalive {
+                let set = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+                assert_eq!((set.0.ok(), set.1.ok()), (Some(keepalive), Some(keepalive / 3)));
+                assert_eq!(socket.tcp_keepalive_retries().ok(), Some(3));
+            }
+            drop(client);
+            options = TcpOptions::default();
+            listener.pass_on(&options);
+        }
+    }
+
     fn port_of(listener: &Listener) -> u16 {
         listener.local_addr().expect("an address").port()
     }
@@ -330,8 +384,13 @@ mod tests {
         let error = Listener::bind(loopback(port)).expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 
-        let beside = Listener::bind_beside(loopback(port), &everywhere, &ListenOptions::default())
-            .expect("allowed by its neighbour");
+        let beside = Listener::bind_beside(
+            loopback(port),
+            &everywhere,
+            &ListenOptions::default(),
+            &TcpOptions::default(),
+        )
+        .expect("allowed by its neighbour");
         drop(everywhere);
         assert_eq!(Listener::bind(loopback(port)).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
         assert_eq!(beside.local_addr(), Some(loopback(port)));
@@ -341,8 +400,7 @@ mod tests {
     async fn an_ipv6_socket_takes_ipv4_unless_it_is_told_not_to() {
         for (ipv6_only, is_taken) in [(false, true), (true, false)] {
             let options = ListenOptions { ipv6_only, ..ListenOptions::default() };
-            let listener =
-                Listener::open_tcp("[::]:0".parse().expect("an address"), &options).expect("a free port");
+            let listener = open("[::]:0".parse().expect("an address"), &options).expect("a free port");
             let connected = TcpStream::connect(loopback(port_of(&listener))).await;
             assert_eq!(connected.is_ok(), is_taken);
         }
@@ -351,9 +409,9 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_is_shared_can_be_bound_twice() {
         let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
-        let one = Listener::open_tcp(loopback(0), &options).expect("a free port");
+        let one = open(loopback(0), &options).expect("a free port");
         let port = port_of(&one);
-        assert!(Listener::open_tcp(loopback(port), &options).is_ok());
+        assert!(open(loopback(port), &options).is_ok());
         assert!(Listener::bind(loopback(port)).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use super::stream::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Socket options of a TCP connection.
@@ -23,16 +24,35 @@ impl TcpOptions {
     /// The peer has gone already, as a rule.
     pub fn apply(&self, stream: &Stream) -> io::Result<()> {
         let Stream::Tcp(socket) = stream else { return Ok(()) };
-        socket.set_nodelay(true)?;
+        self.set(&SockRef::from(socket))
+    }
+
+    /// Sets them on a socket that listens: on Linux, its connections have them from the beginning. Five system calls for
+    /// each of them are saved.
+    pub(super) fn pass_on(&self, listening: &SockRef<'_>) -> io::Result<()> {
+        // It may have had others before.
+        listening.set_keepalive(self.keepalive.is_some())?;
+        listening.set_tcp_user_timeout(self.user_timeout)?;
+        self.set(listening)
+    }
+
+    fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_nodelay(true)?;
         if let Some(idle) = self.keepalive {
             let interval = (idle / 3).max(Duration::from_secs(1));
             let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3);
-            SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+            socket.set_tcp_keepalive(&keepalive)?;
         }
         if self.user_timeout.is_some() {
-            SockRef::from(socket).set_tcp_user_timeout(self.user_timeout)?;
+            socket.set_tcp_user_timeout(self.user_timeout)?;
         }
         Ok(())
+    }
+
+    /// What of them makes sense for a connection to this address. A peer on this machine does not vanish silently: the
+    /// kernel that would answer a probe closes its connections.
+    pub(super) fn towards(&self, peer: IpAddr) -> TcpOptions {
+        TcpOptions { keepalive: self.keepalive.filter(|_| !peer.to_canonical().is_loopback()), ..*self }
     }
 }
 
@@ -63,6 +83,11 @@ mod tests {
         TcpOptions::default().apply(&stream).expect("connected");
         assert!(!stream.socket().keepalive().expect("set"));
         assert_eq!(stream.socket().tcp_user_timeout().ok(), Some(None));
+        let towards = |address: &str| options.towards(address.parse().expect("an address"));
+        assert_eq!(towards("192.0.2.1"), options);
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(towards(local), TcpOptions { keepalive: None, ..options });
+        }
         let (one, _other) = UnixStream::pair().expect("sockets");
         options.apply(&one.into()).expect("nothing to set");
     }

@@ -97,6 +97,12 @@ pub trait Watch {
 
     /// How the session takes its leave, when this ends it.
     fn parting(&self, cause: &Cause) -> Parting;
+
+    /// True where a client learns from its stream being dropped that it was closed, as from a socket with nothing
+    /// around it. It is not shut down then when it has ended its own half: what follows at once does the same.
+    fn is_client_told_by_drop(&self) -> bool {
+        false
+    }
 }
 
 /// Relays until both directions have ended, the session idles for too long, or `stop` or `kick` is raised and packets
@@ -133,6 +139,7 @@ where
             }
             first_end.get_or_insert(cause_of(ended, Side::Client, Side::Broker));
         }
+        down.is_writer_told = up.has_read_all && watch.is_client_told_by_drop();
         let downward = down.poll(cx, &mut broker, &mut client, |bytes| {
             watch.see_broker(bytes);
             Ok(())
@@ -190,6 +197,10 @@ struct Direction {
     state: State,
     /// Bytes went to the writer that it may still hold back.
     unflushed: bool,
+    /// The reader has said that there is no more.
+    has_read_all: bool,
+    /// The writer need not be told of the end.
+    is_writer_told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -238,14 +249,17 @@ impl Direction {
                 return self.end(Ended::WriteFailed(error));
             }
             if let State::Ending(failure) = &mut self.state {
-                // That a writer cannot be told that it is over means that it knows.
-                let _ = ready!(Pin::new(&mut *writer).poll_shutdown(cx));
+                if !self.is_writer_told {
+                    // That a writer cannot be told that it is over means that it knows.
+                    let _ = ready!(Pin::new(&mut *writer).poll_shutdown(cx));
+                }
                 let ended = failure.take().map_or(Ended::Closed, Ended::ReadFailed);
                 return self.end(ended);
             }
             let read = scratch::poll_read(Pin::new(&mut *reader), cx, usize::MAX, |cx, bytes| {
                 look(bytes).map_err(Ended::Violation)?;
                 if bytes.is_empty() {
+                    self.has_read_all = true;
                     self.state = State::Ending(None);
                     return Ok(());
                 }

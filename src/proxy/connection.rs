@@ -32,7 +32,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 /// Serves one connection from accept to end.
-pub(super) async fn serve(proxy: &Proxy, door: &Door, client: Stream, peer: Peer) {
+pub(super) async fn serve(proxy: &Proxy, door: &Door, client: Stream, peer: Peer, is_set: bool) {
     let _connected = door.metrics().connection();
     let settings = door.settings();
     let mut connection = Connection {
@@ -48,9 +48,11 @@ pub(super) async fn serve(proxy: &Proxy, door: &Door, client: Stream, peer: Peer
         excess: None,
         settings: &settings,
     };
+    // What this takes is given back before a session idles for days.
+    let entering = Box::pin(connection.enter(client, is_set));
     let inside = tokio::select! {
         biased;
-        inside = connection.enter(client) => inside,
+        inside = entering => inside,
         // Whoever is inside hears this in the relay.
         () = proxy.stop.raised() => None,
     };
@@ -112,8 +114,8 @@ struct Inside {
 
 impl Connection<'_> {
     /// Lets the client in, or turns it away.
-    async fn enter(&mut self, client: Stream) -> Option<Inside> {
-        if self.settings.tcp.apply(&client).is_err() {
+    async fn enter(&mut self, client: Stream, is_set: bool) -> Option<Inside> {
+        if !is_set && self.settings.tcp.apply(&client).is_err() {
             self.log_no_connect(&NoConnect::Probe, Outcome::Probe);
             return None;
         }
@@ -149,7 +151,10 @@ impl Connection<'_> {
         let Some(group) = self.proxy.routes.load().choose(&self.traits(&said)).cloned() else {
             return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
         };
-        let mut dialling = group.dial(&said.client_id).introduce(self.introduction(&client));
+        let mut dialling = group.dial(&said.client_id);
+        if group.is_introduced() {
+            dialling = dialling.introduce(self.introduction(&client));
+        }
         let mut has_arrived = false;
         loop {
             let dialled = dialling.next(|attempt| self.tell_attempt(attempt)).await;
@@ -317,7 +322,7 @@ impl Connection<'_> {
         let server = server.as_str();
         let counted = (self.door.metrics().session(), self.proxy.metrics.servers.of(server).session());
         let began = Instant::now();
-        let mut watched = Watched::new(self, &name, server, &entered, session);
+        let mut watched = Watched::new(self, &name, server, &entered, session, &client);
         let (limits, stop) = (self.settings.limits, &self.proxy.stop);
         let end = relay(&mut client, &mut broker, &mut watched, limits, stop, entered.kick_signal()).await;
         let (session, stay) = watched.into_parts();

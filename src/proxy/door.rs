@@ -160,14 +160,14 @@ impl Door {
     /// Accepts until `close` is raised. Whoever waited in the queue by then is still served, unless another door
     /// listens on the same socket.
     pub async fn keep(self: Arc<Self>, proxy: Arc<Proxy>, listener: Arc<Listener>, close: Stop) {
-        let mut next = None;
+        let (mut next, is_set) = (None, listener.passes_options_on());
         let accept = async {
             loop {
                 // A place that was kept for nobody would be missing at another address of the listener.
                 next = Some(listener.accept().await);
                 let slot = self.slot().await;
                 if let Some((client, peer)) = next.take() {
-                    self.admit(&proxy, client, peer, slot);
+                    self.admit(&proxy, client, peer, slot, is_set);
                 }
             }
         };
@@ -179,13 +179,13 @@ impl Door {
         if let Some(last) = Arc::into_inner(listener) {
             last.stop_queueing();
             while let Some((slot, (client, peer))) = self.slots.try_take().zip(last.take_last()) {
-                self.admit(&proxy, client, peer, slot);
+                self.admit(&proxy, client, peer, slot, is_set);
             }
         }
         // Whoever found the door full waits on; the address is free meanwhile.
         if let Some((client, peer)) = next {
             let slot = self.slots.take().await;
-            self.admit(&proxy, client, peer, slot);
+            self.admit(&proxy, client, peer, slot, is_set);
         }
     }
 
@@ -198,11 +198,12 @@ impl Door {
         self.slots.take().await
     }
 
-    fn admit(self: &Arc<Self>, proxy: &Arc<Proxy>, client: Stream, peer: Peer, slot: Slot) {
+    /// `is_set`: the options of its connection are what they are to be.
+    fn admit(self: &Arc<Self>, proxy: &Arc<Proxy>, client: Stream, peer: Peer, slot: Slot, is_set: bool) {
         let (door, shared) = (Arc::clone(self), Arc::clone(proxy));
         let live = self.live.try_take();
         proxy.connections.spawn(async move {
-            connection::serve(&shared, &door, client, peer).await;
+            connection::serve(&shared, &door, client, peer, is_set).await;
             drop((slot, live));
         });
     }

@@ -10,6 +10,7 @@ use crate::admission::detection::{
 use crate::admission::{As, Ban, Client};
 use crate::metrics::{ListenerMetrics, Reached};
 use crate::net::relay::{self, Watch};
+use crate::net::stream::Stream;
 use crate::net::tls;
 use crate::net::upstream::Attempt;
 use crate::net::websocket::NoWebSocket;
@@ -227,6 +228,7 @@ pub(super) struct Watched<'a> {
     session: session::Session,
     stay: Option<Stay>,
     has_connack: bool,
+    is_plain: bool,
 }
 
 impl<'a> Watched<'a> {
@@ -236,8 +238,10 @@ impl<'a> Watched<'a> {
         server: &'a str,
         entered: &'a Entered,
         session: session::Session,
+        client: &Stream,
     ) -> Watched<'a> {
-        Watched { connection, name, server, entered, session, stay: None, has_connack: false }
+        let is_plain = matches!(client, Stream::Tcp(_) | Stream::Unix(_));
+        Watched { connection, name, server, entered, session, stay: None, has_connack: false, is_plain }
     }
 
     pub(super) fn into_parts(self) -> (session::Session, Option<Stay>) {
@@ -310,6 +314,10 @@ impl Watch for Watched<'_> {
 
     fn parting(&self, cause: &relay::Cause) -> relay::Parting {
         self.connection.proxy.partings.load().parting(cause, self.name.version)
+    }
+
+    fn is_client_told_by_drop(&self) -> bool {
+        self.is_plain
     }
 }
 

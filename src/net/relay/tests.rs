@@ -18,6 +18,7 @@ pub(super) struct Pair {
 struct Watching {
     session: Session,
     parting: Parting,
+    is_told_by_drop: bool,
 }
 
 impl Watch for Watching {
@@ -36,6 +37,10 @@ impl Watch for Watching {
     fn parting(&self, _: &Cause) -> Parting {
         self.parting
     }
+
+    fn is_client_told_by_drop(&self) -> bool {
+        self.is_told_by_drop
+    }
 }
 
 fn relayed(capacity: usize, idle: IdleTimeout, keep_alive: u16) -> Pair {
@@ -50,7 +55,7 @@ pub(super) fn relayed_until(capacity: usize, idle: IdleTimeout, session: Session
     let relay = tokio::spawn({
         let (stop, kick) = (stop.clone(), Arc::clone(&kick));
         async move {
-            let mut watching = Watching { session, parting };
+            let mut watching = Watching { session, parting, is_told_by_drop: false };
             let end = relay(inner_client, inner_broker, &mut watching, limits, &stop, &kick).await;
             (end, watching.session)
         }
@@ -178,7 +183,7 @@ async fn two_sides_that_never_pause_get_the_same_share_and_leave_others_theirs()
     let (stop, kick) = (Stop::default(), Kick::default());
     let limits = Limits { idle: IdleTimeout::Off, half_close: Duration::from_secs(30) };
     let parting = Parting { wait: Duration::ZERO, to_client: false, to_broker: false };
-    let mut watching = Watching { session: Session::new(Version::V5, 0), parting };
+    let mut watching = Watching { session: Session::new(Version::V5, 0), parting, is_told_by_drop: false };
     let others = async {
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -318,5 +323,29 @@ proptest! {
             got
         });
         prop_assert_eq!(got, stream);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_is_told_by_the_drop_alone_where_that_does() {
+    for (is_told_by_drop, client_closes) in [(true, true), (true, false), (false, true)] {
+        let ((mut client, mut inner_client), (mut broker, inner_broker)) = (duplex(64), duplex(64));
+        if client_closes {
+            client.shutdown().await.expect("open");
+        }
+        broker.shutdown().await.expect("open");
+        let parting = Parting { wait: Duration::ZERO, to_client: false, to_broker: false };
+        let mut watching = Watching { session: Session::new(Version::V5, 0), parting, is_told_by_drop };
+        let limits = Limits { idle: IdleTimeout::Off, half_close: Duration::from_secs(30) };
+        let (stop, kick) = (Stop::default(), Kick::default());
+        let relaying = relay(&mut inner_client, inner_broker, &mut watching, limits, &stop, &kick);
+        let mut relaying = tokio_test::task::spawn(relaying);
+        let has_ended = (0..10).any(|_| relaying.poll().is_ready());
+        drop(relaying);
+        assert_eq!(has_ended, client_closes);
+        let is_shut = tokio_test::task::spawn(client.read(&mut [0])).poll().is_ready();
+        assert_eq!(is_shut, !(is_told_by_drop && client_closes));
+        drop(inner_client);
+        assert_eq!(client.read(&mut [0]).await.expect("closed"), 0);
     }
 }

@@ -8,12 +8,13 @@ use crate::net::shortage::is_shortage;
 use crate::net::stream::Stream;
 use crate::net::websocket;
 use crate::wire::proxy_protocol::{self, Announcement, Tlvs, Version};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -210,11 +211,14 @@ pub(super) async fn connect(
 ) -> io::Result<Stream> {
     let deadline = Instant::now() + patience;
     let connecting = async {
-        let mut stream: Stream = match member.server().path() {
-            Some(path) => connect_to_path(path).await?.into(),
-            None => connect_to_any(&member.resolve().await?, deadline).await?.into(),
+        let mut stream: Stream = if let Some(path) = member.server().path() {
+            connect_to_path(path).await?.into()
+        } else {
+            let (socket, addr) = connect_to_any(&member.resolve().await?, deadline).await?;
+            let stream = socket.into();
+            group.settings.tcp.towards(addr.ip()).apply(&stream)?;
+            stream
         };
-        group.settings.tcp.apply(&stream)?;
         if let Some(version) = group.settings.proxy_protocol {
             let us = Introduction { ends: None, tlvs: Tlvs::default() };
             let header = client.unwrap_or(&us).header(version, &stream);
@@ -247,14 +251,32 @@ async fn connect_to_path(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
+/// As [`TcpStream::connect`], but the system is only asked what went wrong where something did.
+async fn connect_to(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if let Err(error) = socket.connect(&addr.into())
+        && error.raw_os_error() != Some(EINPROGRESS)
+    {
+        return Err(error);
+    }
+    let socket = TcpStream::from_std(socket.into())?;
+    let ready = socket.ready(Interest::WRITABLE | Interest::ERROR).await?;
+    if ready.is_error() || ready.is_write_closed() {
+        return Err(socket.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into()));
+    }
+    Ok(socket)
+}
+
+const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
 /// Tries one address after the other. One that does not answer must leave time for those behind it.
-async fn connect_to_any(addrs: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+async fn connect_to_any(addrs: &[SocketAddr], deadline: Instant) -> io::Result<(TcpStream, SocketAddr)> {
     let mut failure = io::ErrorKind::NotFound.into();
     for (index, addr) in addrs.iter().enumerate() {
         let behind = u32::try_from(addrs.len() - index).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / behind.max(1);
-        failure = match timeout(share, TcpStream::connect(addr)).await {
-            Ok(Ok(socket)) => return Ok(socket),
+        failure = match timeout(share, connect_to(*addr)).await {
+            Ok(Ok(socket)) => return Ok((socket, *addr)),
             Ok(Err(error)) => error,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
@@ -265,7 +287,7 @@ async fn connect_to_any(addrs: &[SocketAddr], deadline: Instant) -> io::Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::{Domain, SockAddr, Socket, Type};
+    use socket2::SockAddr;
     use tokio::net::TcpListener;
     use tokio_test::{assert_pending, task};
 
@@ -301,8 +323,8 @@ mod tests {
         let addrs = [&dead, &alive, &dead].map(|listener| listener.local_addr().expect("bound"));
         drop(dead);
         let deadline = Instant::now() + Duration::from_secs(5);
-        let socket = connect_to_any(&addrs, deadline).await.expect("one of them");
-        assert_eq!(socket.peer_addr().ok(), alive.local_addr().ok());
+        let (socket, addr) = connect_to_any(&addrs, deadline).await.expect("one of them");
+        assert_eq!((socket.peer_addr().ok(), Some(addr)), (alive.local_addr().ok(), alive.local_addr().ok()));
         drop(alive);
         let error = connect_to_any(&addrs, deadline).await.expect_err("none of them");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);

@@ -221,6 +221,12 @@ impl Upstream {
         self.members.iter().find(|member| member.server().as_str() == server)
     }
 
+    /// Whether a server of the group, or of one that stands in for it, is told whom a connection is for.
+    pub fn is_introduced(self: &Arc<Self>) -> bool {
+        successors(Some(self), |group| group.backup.as_ref())
+            .any(|group| group.settings.proxy_protocol.is_some())
+    }
+
     /// The way of a client with this identifier to one of the servers.
     pub fn dial<'c>(self: &Arc<Self>, client_id: &str) -> Dialling<'c> {
         let key = (!client_id.is_empty()).then(|| stable_hash(client_id.as_bytes()));
