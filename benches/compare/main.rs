@@ -4,7 +4,8 @@
 //! the same lists, a CONNACK in Lua), with as many threads, the same certificate and the same broker, get the same load
 //! in turns, which of them first changes by the round. A row is named with or without what follows its dash; without
 //! a name all are measured, which takes a quarter of an hour. A ratio is the median of those of the rounds. `--calls` counts
-//! system calls instead, with `strace`, where that is installed.
+//! system calls instead, with `strace`, where that is installed. `PRELOAD=LIBRARY` in the environment has the binary use
+//! another allocator.
 //!
 //! Clients, broker and proxy share the machine, so rates are what all of it gives. The processor time is the proxy's
 //! alone.
@@ -107,7 +108,7 @@ impl Bench {
         let site = Site::new();
         let broker = broker::start(&site.certificate);
         let (rounds, time, part) =
-            if is_quick { (1, Duration::from_millis(300), 20) } else { (7, Duration::from_millis(1_500), 1) };
+            if is_quick { (1, Duration::from_millis(300), 20) } else { (5, Duration::from_millis(1_200), 1) };
         Bench { site, broker, rounds, time, part }
     }
 
@@ -137,9 +138,13 @@ impl Bench {
         for round in 0..=self.rounds {
             for turn in 0..targets.len() {
                 let at = (round + turn) % targets.len();
-                let run = targets[at].bear(load, time);
-                table.add(at, run, round > 0);
+                // What it has done since its last turn is for the sake of that.
+                table.settle(at, targets[at].cpu());
+                table.add(at, targets[at].bear(load, time), round > 0);
             }
+        }
+        for (at, target) in targets.iter().enumerate() {
+            table.settle(at, target.cpu());
         }
         table.print();
     }

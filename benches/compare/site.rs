@@ -119,6 +119,9 @@ impl Site {
         fs::write(&file, text).expect("written");
         let mut command = supervised(BINARY);
         command.arg("serve").arg("--config").arg(file).stderr(Stdio::piped());
+        if let Some(library) = std::env::var_os("PRELOAD") {
+            command.env("LD_PRELOAD", library);
+        }
         let mut child = Running(command.spawn().expect("the binary runs"));
         let mut log = BufReader::new(child.0.stderr.take().expect("piped"));
         let (mut plain, mut tls) = (None, None);

@@ -34,6 +34,13 @@ impl Table {
         }
     }
 
+    /// What this target's processor time has come to before its next turn.
+    pub(crate) fn settle(&mut self, at: usize, price: f64) {
+        if let Some(run) = self.runs[at].last_mut() {
+            run.prices.1 = price;
+        }
+    }
+
     pub(crate) fn print(&mut self) {
         if self.names.iter().any(|name| name.contains(',')) {
             println!("{:<28}{}", "", self.names.join(" | "));
