@@ -42,7 +42,7 @@ impl Bouncer {
         if policy.counts_connects() {
             let (at, now) = self.times();
             let is_exempt = self.is_exempt(client);
-            self.record(Some(policy), &Fact::Arrived(*client, is_exempt), at, now);
+            self.record(Some(policy), &Fact::Arrived(*client, is_exempt), now);
             let findings = self.shared.detection.arrived(policy, client, is_exempt, at, now);
             self.carry_out(findings, at);
         }
@@ -54,11 +54,12 @@ impl Bouncer {
         if policy.is_off() && self.shared.recorder.is_none() {
             return None;
         }
-        let (at, now) = self.times();
-        self.record(Some(policy), &Fact::Accepted(arrival), at, now);
+        let now = self.clock.moment();
+        self.record(Some(policy), &Fact::Accepted(arrival), now);
         if policy.is_off() {
             return None;
         }
+        let at = self.clock.now();
         let (stay, findings) = self.shared.detection.accepted(policy, arrival, at, now);
         self.carry_out(findings, at);
         Some(stay)
@@ -67,15 +68,19 @@ impl Bouncer {
     /// A connection has ended, however far it came.
     pub fn ended(&self, policy: &Arc<ZonePolicy>, visit: &Visit<'_>) {
         let is_told = self.shared.recorder.is_some() && !matches!(visit.end, End::Refused(_));
-        if is_told {
-            let (at, now) = self.times();
-            self.record(Some(policy), &Fact::Ended(visit), at, now);
-        }
         // A session that began while something was detected is given back in any case.
-        if policy.is_off() && visit.session().is_none_or(|session| session.stay.is_none()) {
+        let is_judged = !policy.is_off() || visit.session().is_some_and(|session| session.stay.is_some());
+        if !is_told && !is_judged {
             return;
         }
-        let (at, now) = self.times();
+        let now = self.clock.moment();
+        if is_told {
+            self.record(Some(policy), &Fact::Ended(visit), now);
+        }
+        if !is_judged {
+            return;
+        }
+        let at = self.clock.now();
         let findings = self.shared.detection.ended(policy, visit, at, now);
         self.carry_out(findings, at);
     }
@@ -108,15 +113,15 @@ impl Bouncer {
 
     /// A broker could not be reached.
     pub fn unreachable(&self, server: &str) {
-        let (at, now) = self.times();
-        self.record(None, &Fact::Unreachable(server), at, now);
+        let now = self.clock.moment();
+        self.record(None, &Fact::Unreachable(server), now);
         self.shared.detection.unreachable(server, now);
     }
 
     /// Writes down what detection is told, for [`what_if`](Bouncer::what_if).
-    fn record(&self, policy: Option<&Arc<ZonePolicy>>, fact: &Fact<'_>, at: Timestamp, now: Moment) {
+    fn record(&self, policy: Option<&Arc<ZonePolicy>>, fact: &Fact<'_>, now: Moment) {
         if let Some(recorder) = &self.shared.recorder {
-            recorder.write(policy, fact, at, now);
+            recorder.write(policy, fact, now, || self.clock.now());
         }
     }
 

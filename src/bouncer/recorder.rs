@@ -54,23 +54,23 @@ impl Recorder {
         })
     }
 
-    /// Writes down what detection is told.
+    /// Writes down what detection is told; `at` is now by the clock on the wall, which is seldom asked.
     pub(super) fn write(
         &self,
         policy: Option<&Arc<ZonePolicy>>,
         fact: &Fact<'_>,
-        at: Timestamp,
         now: Moment,
+        at: impl Fn() -> Timestamp,
     ) {
         let mine = MINE.get();
         let mine = if mine == usize::MAX { choose() } else { mine };
         let Some(shard) = self.shards.get(mine) else { return };
         let mut shard = lock(shard);
         let Shard { whole, current } = &mut *shard;
-        if !current.takes(policy, fact, at, now) {
+        if !current.takes(policy, fact, now, &at) {
             // It begins with this one.
             let full = std::mem::take(current);
-            current.takes(policy, fact, at, now);
+            current.takes(policy, fact, now, &at);
             if !full.facts.is_empty() {
                 whole.push_back(Arc::new(full));
                 let count = self.blocks.fetch_add(1, Ordering::Relaxed) + 1;
@@ -113,12 +113,12 @@ impl Block {
         &mut self,
         policy: Option<&Arc<ZonePolicy>>,
         fact: &Fact<'_>,
-        at: Timestamp,
         now: Moment,
+        at: impl Fn() -> Timestamp,
     ) -> bool {
         if self.facts.capacity() == 0 {
             self.facts.reserve_exact(BLOCK);
-            self.began = (now, at.as_millis());
+            self.began = (now, at().as_millis());
         } else if self.facts.len() + LONGEST > BLOCK {
             return false;
         }
