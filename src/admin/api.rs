@@ -1,7 +1,7 @@
 //! What a running proxy is steered by, and the table of its calls.
 
 use super::accounts::Accounts;
-use super::auth::Origin;
+use super::auth::{Origin, Principal};
 use super::dashboard::{self, Board};
 use super::fault::Fault;
 use super::health::Watch;
@@ -11,7 +11,7 @@ use super::server::{Gate, Server};
 use super::settings::Limits;
 use super::socket::Socket;
 use super::steering::Steering;
-use super::turns::Turns;
+use super::turns::{Line, Turns};
 use super::{
     api_keys, auth, clients, detections, explain, lists, login, monitoring, node, refused, stats, suspects,
     upstreams, users, what_if,
@@ -106,8 +106,9 @@ impl Admin {
             .method_not_allowed_fallback(async move || wrong_method)
             // Bodies are limited where callers are let in.
             .layer(DefaultBodyLimit::disable())
-            .layer(from_fn_with_state(self.clone(), auth::admit))
+            // Whoever is turned away stands in no line.
             .layer(from_fn_with_state(self.clone(), wait))
+            .layer(from_fn_with_state(self.clone(), auth::admit))
             // Outermost: whoever is turned away counts, too.
             .layer(from_fn_with_state(self.clone(), count))
             .with_state(self)
@@ -116,12 +117,16 @@ impl Admin {
 
 /// Has a call wait for its turn; not whoever asks whether this proxy lives, and believes otherwise while it waits.
 async fn wait(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    let origin = request.extensions().get::<Origin>().copied();
-    let is_urgent = matches!(request.uri().path(), "/livez" | "/readyz");
-    match origin.filter(|_| !is_urgent) {
-        Some(origin) => admin.turns.take(origin, next.run(request)).await,
-        None => next.run(request).await,
+    if matches!(request.uri().path(), "/livez" | "/readyz") {
+        return next.run(request).await;
     }
+    let known = request.extensions();
+    let line = match (known.get::<Origin>(), known.get::<Principal>()) {
+        (Some(Origin::Socket), _) => Line::Owner,
+        (_, Some(_)) => Line::Known,
+        (_, None) => Line::Stranger,
+    };
+    admin.turns.take(line, next.run(request)).await
 }
 
 /// Counts a call by the route that answers it.

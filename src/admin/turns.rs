@@ -4,7 +4,6 @@
 //! A low priority alone does not do that. Connections wait for the network in between, in moments of microseconds, and
 //! whoever has the lowest priority works in these, and costs whoever comes next a switch and a cold cache.
 
-use super::auth::Origin;
 use std::fmt;
 use std::num::NonZero;
 use std::pin::pin;
@@ -20,9 +19,19 @@ pub struct Turns(Arc<Shared>);
 
 struct Shared {
     gauge: Box<dyn Gauge>,
-    /// Where callers stand in line: nobody from the network keeps those waiting who own this process.
-    lines: [tokio::sync::Mutex<()>; 2],
+    lines: [tokio::sync::Mutex<()>; 3],
     book: Mutex<Book>,
+}
+
+/// Where a caller stands in line: nobody waits for those who are trusted less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Of the socket.
+    Owner,
+    /// Of the network, known by name.
+    Known,
+    /// Anybody else, as who logs in.
+    Stranger,
 }
 
 /// What is known of how busy everybody is. All are sums since the start.
@@ -99,12 +108,16 @@ impl Turns {
     }
 
     /// Answers a call when it is its turn: at once, unless it is busy.
-    pub(super) async fn take<T>(&self, origin: Origin, call: impl Future<Output = T>) -> T {
+    pub(super) async fn take<T>(&self, line: Line, call: impl Future<Output = T>) -> T {
         if !self.is_busy() {
             return call.await;
         }
-        let [owners, others] = &self.0.lines;
-        let line = if origin == Origin::Socket { owners } else { others };
+        let [owners, known, strangers] = &self.0.lines;
+        let line = match line {
+            Line::Owner => owners,
+            Line::Known => known,
+            Line::Stranger => strangers,
+        };
         let turn = line.lock().await;
         // It may be quiet again by now, or get so.
         while self.is_busy() {

@@ -270,15 +270,23 @@ impl Direction {
                 Poll::Ready(Ok(Err(ended))) => return self.end(ended),
                 Poll::Ready(Err(error)) => self.state = State::Ending(Some(error)),
                 Poll::Pending => {
-                    if self.unflushed && Pin::new(&mut *writer).poll_flush(cx).is_ready() {
-                        self.unflushed = false;
-                    }
+                    self.flush(cx, writer);
                     return Poll::Pending;
                 }
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Has the writer hold nothing back while nothing more comes.
+    fn flush<W>(&mut self, cx: &mut Context<'_>, writer: &mut W)
+    where
+        W: AsyncWrite + Unpin,
+    {
+        if self.unflushed && Pin::new(writer).poll_flush(cx).is_ready() {
+            self.unflushed = false;
+        }
     }
 
     /// Writes what the writer takes at once, and keeps the rest. There is no rest from before.

@@ -40,8 +40,6 @@ impl Gauge for Machine {
 }
 
 const MS: Duration = Duration::from_millis(1);
-const FROM_NETWORK: Origin =
-    Origin::Peer(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1));
 
 fn machine() -> (Machine, Turns) {
     let machine = Machine::default();
@@ -60,9 +58,9 @@ fn keep_busy(machine: &Machine, percent: u32) {
 }
 
 /// How long it takes until so many callers, who all come at once, are answered; each call uses a millisecond.
-async fn answer(machine: &Machine, turns: &Turns, callers: u32, origin: Origin) -> Duration {
+async fn answer(machine: &Machine, turns: &Turns, callers: u32, line: Line) -> Duration {
     let began = Instant::now();
-    let calls = (0..callers).map(|_| turns.take(origin, async { machine.use_up(MS) }));
+    let calls = (0..callers).map(|_| turns.take(line, async { machine.use_up(MS) }));
     futures_util::future::join_all(calls).await;
     began.elapsed()
 }
@@ -72,7 +70,7 @@ async fn nobody_waits_while_it_is_quiet() {
     let (machine, turns) = machine();
     keep_busy(&machine, 9);
     sleep(200 * MS).await;
-    assert_eq!(answer(&machine, &turns, 1_000, FROM_NETWORK).await, Duration::ZERO);
+    assert_eq!(answer(&machine, &turns, 1_000, Line::Stranger).await, Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,7 +80,7 @@ async fn while_it_is_busy_calls_have_a_fiftieth_of_the_processors() {
     machine.use_up(Duration::from_hours(1));
     keep_busy(&machine, 11);
     sleep(200 * MS).await;
-    let taken = answer(&machine, &turns, 101, Origin::Socket).await;
+    let taken = answer(&machine, &turns, 101, Line::Owner).await;
     // A hundred pauses, 25 ms each: 1 ms is a fiftieth of what two processors have in 25.
     assert!((2_500 * MS..2_600 * MS).contains(&taken), "{taken:?}");
 }
@@ -92,8 +90,8 @@ async fn a_call_that_used_much_keeps_the_next_waiting_for_a_second_and_no_longer
     let (machine, turns) = machine();
     keep_busy(&machine, 90);
     sleep(200 * MS).await;
-    turns.take(Origin::Socket, async { machine.use_up(Duration::from_mins(1)) }).await;
-    let taken = answer(&machine, &turns, 1, Origin::Socket).await;
+    turns.take(Line::Owner, async { machine.use_up(Duration::from_mins(1)) }).await;
+    let taken = answer(&machine, &turns, 1, Line::Owner).await;
     assert_eq!(taken.as_millis(), MAX_PAUSE.as_millis());
 }
 
@@ -104,10 +102,10 @@ async fn a_call_that_goes_on_keeps_nobody_waiting() {
     sleep(200 * MS).await;
     let long = tokio::spawn({
         let turns = turns.clone();
-        async move { turns.take(FROM_NETWORK, sleep(Duration::from_hours(1))).await }
+        async move { turns.take(Line::Stranger, sleep(Duration::from_hours(1))).await }
     });
     tokio::task::yield_now().await;
-    assert_eq!(answer(&machine, &turns, 1, FROM_NETWORK).await.as_millis(), LONG.as_millis());
+    assert_eq!(answer(&machine, &turns, 1, Line::Stranger).await.as_millis(), LONG.as_millis());
     long.abort();
 }
 
@@ -116,27 +114,29 @@ async fn whoever_waits_is_answered_when_it_gets_quiet() {
     let (machine, turns) = machine();
     machine.work(Duration::from_secs(1));
     advance(LOOK).await;
-    turns.take(Origin::Socket, async { machine.use_up(Duration::from_secs(1)) }).await;
+    turns.take(Line::Owner, async { machine.use_up(Duration::from_secs(1)) }).await;
     // No connection has been served since.
-    let taken = answer(&machine, &turns, 100, Origin::Socket).await;
+    let taken = answer(&machine, &turns, 100, Line::Owner).await;
     assert!(taken <= 2 * LOOK, "{taken:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn owners_do_not_stand_in_line_behind_the_network() {
-    let (machine, turns) = machine();
-    keep_busy(&machine, 90);
-    sleep(200 * MS).await;
-    let crowd = answer(&machine, &turns, 1_000, FROM_NETWORK);
-    let owner = async {
-        sleep(100 * MS).await;
-        answer(&machine, &turns, 1, Origin::Socket).await
-    };
-    let owner = tokio::select! {
-        owner = owner => owner,
-        crowd = crowd => panic!("the crowd was done in {crowd:?}"),
-    };
-    assert!(owner <= 50 * MS, "{owner:?}");
+async fn nobody_stands_in_line_behind_those_who_are_trusted_less() {
+    for (trusted, others) in [(Line::Owner, Line::Known), (Line::Known, Line::Stranger)] {
+        let (machine, turns) = machine();
+        keep_busy(&machine, 90);
+        sleep(200 * MS).await;
+        let crowd = answer(&machine, &turns, 1_000, others);
+        let one = async {
+            sleep(100 * MS).await;
+            answer(&machine, &turns, 1, trusted).await
+        };
+        let waited = tokio::select! {
+            waited = one => waited,
+            crowd = crowd => panic!("the crowd was done in {crowd:?}"),
+        };
+        assert!(waited <= 50 * MS, "{trusted:?}: {waited:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,10 +145,10 @@ async fn callers_who_leave_keep_nobody_waiting() {
     keep_busy(&machine, 90);
     sleep(200 * MS).await;
     for _ in 0..100 {
-        let call = turns.take(Origin::Socket, std::future::pending::<()>());
+        let call = turns.take(Line::Owner, std::future::pending::<()>());
         assert!(timeout(MS, call).await.is_err());
     }
-    assert_eq!(answer(&machine, &turns, 1, Origin::Socket).await, Duration::ZERO);
+    assert_eq!(answer(&machine, &turns, 1, Line::Owner).await, Duration::ZERO);
 }
 
 #[tokio::test]

@@ -82,9 +82,7 @@ impl Direction {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(_) => return self.give_up(),
                 Poll::Pending => {
-                    if self.unflushed && Pin::new(&mut *writer).poll_flush(cx).is_ready() {
-                        self.unflushed = false;
-                    }
+                    self.flush(cx, writer);
                     return Poll::Pending;
                 }
             }
