@@ -20,10 +20,12 @@ pub struct Turns(Arc<Shared>);
 struct Shared {
     gauge: Box<dyn Gauge>,
     lines: [tokio::sync::Mutex<()>; 3],
+    /// Where the first of each line stand, in the order in which they came there.
+    door: tokio::sync::Mutex<()>,
     book: Mutex<Book>,
 }
 
-/// Where a caller stands in line: nobody waits for those who are trusted less.
+/// Where a caller stands in line: nobody waits for more than one of each other line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
     /// Of the socket.
@@ -104,7 +106,12 @@ impl Turns {
             next: now,
             processors,
         };
-        Turns(Arc::new(Shared { gauge: Box::new(gauge), lines: Default::default(), book: Mutex::new(book) }))
+        Turns(Arc::new(Shared {
+            gauge: Box::new(gauge),
+            lines: Default::default(),
+            door: tokio::sync::Mutex::default(),
+            book: Mutex::new(book),
+        }))
     }
 
     /// Answers a call when it is its turn: at once, unless it is busy.
@@ -118,7 +125,7 @@ impl Turns {
             Line::Known => known,
             Line::Stranger => strangers,
         };
-        let turn = line.lock().await;
+        let turn = (line.lock().await, self.0.door.lock().await);
         // It may be quiet again by now, or get so.
         while self.is_busy() {
             let next = self.book(|book| book.next);
