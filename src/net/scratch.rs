@@ -1,4 +1,4 @@
-//! A read buffer per worker thread, so that a connection that waits holds none.
+//! Buffers per worker thread, so that a connection that waits holds none.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -12,6 +12,15 @@ const SIZE: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into_boxed_slice());
+    static ENCRYPTED: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECORDS].into_boxed_slice());
+}
+
+/// Room for as many records as one read may bring, and for what was left of the last, in bytes.
+pub(super) const RECORDS: usize = SIZE + 18 * 1024 + 512;
+
+/// Lends room for records. Whoever has it must not ask for it again.
+pub(super) fn with_records<T>(with: impl FnOnce(&mut [u8]) -> T) -> T {
+    ENCRYPTED.with_borrow_mut(|room| with(room))
 }
 
 /// Reads once, at most `limit` bytes, and lets `look` see them before the buffer is used for another connection.

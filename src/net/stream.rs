@@ -4,6 +4,7 @@
 //! look at the variant and nothing else; whatever has a state of its own is boxed, so that plain ones stay small. A
 //! wrapping holds a `Stream` itself: WebSocket over TLS over TCP is three of them.
 
+use super::tls::TlsStream;
 use super::websocket::WebSocket;
 use rustix::net::RecvFlags;
 use socket2::SockRef;
@@ -13,7 +14,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::{client, server};
+use tokio_rustls::rustls::client::UnbufferedClientConnection;
+use tokio_rustls::rustls::server::UnbufferedServerConnection;
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
@@ -23,9 +25,9 @@ pub enum Stream {
     /// The socket itself, where both ends are on this machine.
     Unix(UnixStream),
     /// A client's end of TLS.
-    TlsToClient(Box<server::TlsStream<Stream>>),
+    TlsToClient(Box<TlsStream<UnbufferedServerConnection>>),
     /// A broker's end of TLS.
-    TlsToBroker(Box<client::TlsStream<Stream>>),
+    TlsToBroker(Box<TlsStream<UnbufferedClientConnection>>),
     /// A WebSocket, on either side.
     WebSocket(Box<WebSocket>),
 }
@@ -36,8 +38,8 @@ impl Stream {
         match self {
             Stream::Tcp(socket) => SockRef::from(socket),
             Stream::Unix(socket) => SockRef::from(socket),
-            Stream::TlsToClient(tls) => tls.get_ref().0.socket(),
-            Stream::TlsToBroker(tls) => tls.get_ref().0.socket(),
+            Stream::TlsToClient(tls) => tls.get_ref().socket(),
+            Stream::TlsToBroker(tls) => tls.get_ref().socket(),
             Stream::WebSocket(ws) => ws.get_ref().socket(),
         }
     }
@@ -56,6 +58,17 @@ impl Stream {
                 Ok(peeked.0)
             }
             _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// From now on, has what is written wait for a flush or the end where that saves a packet: for whoever says its last
+    /// words.
+    pub fn hold_back(&mut self) {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => {}
+            Stream::TlsToClient(tls) => tls.hold_back(),
+            Stream::TlsToBroker(tls) => tls.hold_back(),
+            Stream::WebSocket(ws) => ws.hold_back(),
         }
     }
 
@@ -89,19 +102,10 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
             Stream::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Stream::TlsToClient(tls) => end_of(Pin::new(tls).poll_read(cx, buffer)),
-            Stream::TlsToBroker(tls) => end_of(Pin::new(tls).poll_read(cx, buffer)),
+            Stream::TlsToClient(tls) => Pin::new(tls).poll_read(cx, buffer),
+            Stream::TlsToBroker(tls) => Pin::new(tls).poll_read(cx, buffer),
             Stream::WebSocket(ws) => Pin::new(ws).poll_read(cx, buffer),
         }
-    }
-}
-
-/// Many clients and brokers close without saying so in TLS. MQTT has its own borders and its own last word, so nobody
-/// gains by cutting a stream off.
-fn end_of(read: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
-    match read {
-        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-        read => read,
     }
 }
 

@@ -11,6 +11,7 @@ mod handshake;
 mod resolver;
 mod server;
 mod settings;
+mod stream;
 mod watch;
 
 pub use error::{Ended, Refused, is_alert};
@@ -19,4 +20,5 @@ pub use files::{Loaded, Shown, TlsFileError, key_pair};
 pub use handshake::{Heard, Knock, accept, listen};
 pub use server::TlsServer;
 pub use settings::{CipherSuiteName, ClientAuth, KeyPair, MinVersion, TlsSettings, UnknownName};
+pub use stream::TlsStream;
 pub use watch::WatchedFiles;

@@ -158,6 +158,11 @@ impl WebSocket {
         &self.inner
     }
 
+    /// As [`Stream::hold_back`].
+    pub fn hold_back(&mut self) {
+        self.inner.hold_back();
+    }
+
     /// Fills `space` with what came, and says with how much: 0 when nothing more will come.
     fn poll_fill(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
         if !self.early.is_empty() {

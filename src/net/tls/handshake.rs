@@ -4,21 +4,18 @@ use super::error::{Ended, Refused};
 use super::facts::TlsFacts;
 use super::server::TlsServer;
 use super::settings::MinVersion;
+use super::stream::TlsStream;
 use crate::net::scratch::read_some;
 use crate::net::stream::Stream;
 use crate::wire::Reading;
 use crate::wire::tls::{self, Hello, Ja4, NotHello};
 use compact_str::CompactString;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::StartHandshake;
-use tokio_rustls::rustls::Error;
-use tokio_rustls::rustls::server::{Accepted, Acceptor};
-use tokio_util::sync::PollSemaphore;
+use tokio_rustls::rustls::ProtocolVersion;
+use tokio_rustls::rustls::server::UnbufferedServerConnection;
 
 /// A client that has said the first word.
 #[derive(Debug)]
@@ -172,82 +169,53 @@ pub async fn accept(server: &TlsServer, knock: Knock) -> Result<(Stream, TlsFact
 }
 
 async fn shake(server: &TlsServer, knock: Knock) -> Result<(Stream, TlsFacts), Failure> {
-    let Knock { mut stream, bytes, heard: Heard { server_name, ja4 }, .. } = knock;
-    let accepted = match first_word(&bytes) {
-        Ok(accepted) => accepted,
-        Err((error, alert)) => {
-            // Whoever has gone needs none.
-            let _ = stream.write_all(&alert).await;
-            return Err((Ended::Refused(Refused::Tls(error)), Some(stream)));
-        }
+    let Knock { stream, bytes, heard: Heard { server_name, ja4 }, .. } = knock;
+    let end = match UnbufferedServerConnection::new(Arc::clone(&server.config)) {
+        Ok(end) => end,
+        Err(error) => return Err((Ended::Refused(Refused::Tls(error)), Some(stream))),
     };
-    drop(bytes);
-    let Ok(turn) = Arc::clone(&server.turns).acquire_owned().await else {
-        return Err((Ended::TimedOut, None));
-    };
-    // This computes as much as all the rest.
-    let handshake = StartHandshake::from_parts(accepted, stream).into_stream(Arc::clone(&server.config));
-    drop(turn);
-    let turns = PollSemaphore::new(Arc::clone(&server.turns));
-    let stream = match (InTurns { handshake: handshake.into_fallible(), turns }).await {
-        Ok(stream) => stream,
-        Err((error, stream)) => return Err((ended(error), Some(stream))),
-    };
-    let connection = stream.get_ref().1;
-    let facts = TlsFacts::new(connection, ja4, server_name);
-    if facts.is_resumed
-        && let Some(chain) = connection.peer_certificates()
-        && let Err(error) = server.believes(chain)
-    {
-        return Err((Ended::Refused(Refused::Tls(error)), Some(Stream::TlsToClient(Box::new(stream)))));
-    }
-    Ok((Stream::TlsToClient(Box::new(stream)), facts))
-}
-
-/// Gives rustls what we have read: a whole first message, and perhaps more.
-fn first_word(mut bytes: &[u8]) -> Result<Accepted, (Error, Vec<u8>)> {
-    let mut acceptor = Acceptor::default();
+    let mut stream = TlsStream::new(stream, end, bytes);
     loop {
-        let came = acceptor.read_tls(&mut bytes).unwrap_or_default();
-        match acceptor.accept() {
-            Ok(Some(accepted)) => return Ok(accepted),
-            Ok(None) if came > 0 => {}
-            // Our reader found it whole.
-            Ok(None) => return Err((Error::HandshakeNotComplete, Vec::new())),
-            Err((error, mut alert)) => {
-                let mut told = Vec::new();
-                // Writing to memory does not fail.
-                let _ = alert.write_all(&mut told);
-                return Err((error, told));
+        // Whoever waits for bytes waits without a turn.
+        let Ok(turn) = server.turns.acquire().await else { return Err((Ended::TimedOut, None)) };
+        let advanced = stream.advance();
+        drop(turn);
+        if let Err(error) = advanced {
+            // Whoever has gone needs no alert.
+            let _ = stream.send().await;
+            return Err((Ended::Refused(Refused::Tls(error)), Some(stream.into_inner())));
+        }
+        if !stream.state().is_handshaking() {
+            break;
+        }
+        let came = match stream.send().await {
+            Ok(()) => stream.read_more().await,
+            Err(error) => Err(error),
+        };
+        match came {
+            Ok(true) => {}
+            Ok(false) => {
+                let closed = io::Error::other("the client closed after our first answer");
+                return Err((Ended::Broke(closed), None));
             }
+            Err(error) => return Err((Ended::Broke(error), None)),
         }
     }
-}
-
-fn ended(error: io::Error) -> Ended {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).cloned();
-    match (tls, error.kind()) {
-        (Some(error), _) => Ended::Refused(Refused::Tls(error)),
-        (None, io::ErrorKind::UnexpectedEof) => {
-            Ended::Broke(io::Error::other("the client closed after our first answer"))
-        }
-        (None, _) => Ended::Broke(error),
+    // Nobody waits for what is left in TLS 1.3, which is a ticket: it goes with the first answer.
+    if stream.state().protocol_version() != Some(ProtocolVersion::TLSv1_3)
+        && let Err(error) = stream.send().await
+    {
+        return Err((Ended::Broke(error), None));
     }
-}
-
-/// Computes only when it is its turn, and waits for bytes without one.
-struct InTurns<F> {
-    handshake: F,
-    turns: PollSemaphore,
-}
-
-impl<F: Future + Unpin> Future for InTurns<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let InTurns { handshake, turns } = self.get_mut();
-        // Nobody closes the semaphore; who has no turn then has one.
-        let _turn = ready!(turns.poll_acquire(cx));
-        Pin::new(handshake).poll(cx)
+    let facts = TlsFacts::new(stream.state(), ja4, server_name);
+    let refused = stream
+        .state()
+        .peer_certificates()
+        .filter(|_| facts.is_resumed)
+        .and_then(|chain| server.believes(chain).err());
+    let stream = Stream::TlsToClient(Box::new(stream));
+    match refused {
+        Some(error) => Err((Ended::Refused(Refused::Tls(error)), Some(stream))),
+        None => Ok((stream, facts)),
     }
 }

@@ -2,14 +2,14 @@
 
 use super::server::Server;
 use crate::net::stream::Stream;
-use crate::net::tls::{KeyPair, Loaded, Shown, TlsFileError, WatchedFiles, key_pair};
+use crate::net::tls::{KeyPair, Loaded, Shown, TlsFileError, TlsStream, WatchedFiles, key_pair};
 use crate::net::trust::{TrustError, authorities, system_authorities};
 use arc_swap::ArcSwap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::UnbufferedClientConnection;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
@@ -61,7 +61,7 @@ pub(super) struct Tls {
 
 /// What the files say.
 struct Current {
-    connector: TlsConnector,
+    config: Arc<ClientConfig>,
     shown: Option<Shown>,
 }
 
@@ -103,8 +103,25 @@ impl Tls {
     pub(super) async fn connect(&self, server: &Server, stream: Stream) -> io::Result<Stream> {
         let name = self.settings.server_name.clone().or_else(|| name_of(server));
         let name = name.ok_or(io::ErrorKind::InvalidInput)?;
-        let connecting = self.current.load().connector.connect(name, stream);
-        Ok(Stream::TlsToBroker(Box::new(connecting.await?)))
+        let config = Arc::clone(&self.current.load().config);
+        let end = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        let mut stream = TlsStream::new(stream, end, Vec::new());
+        loop {
+            let advanced = stream.advance();
+            // Words, an alert, or both. A broker that has gone needs no alert.
+            let sent = stream.send().await;
+            advanced.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            sent?;
+            if !stream.state().is_handshaking() {
+                return Ok(Stream::TlsToBroker(Box::new(stream)));
+            }
+            if !stream.read_more().await? {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the broker closed within the handshake",
+                ));
+            }
+        }
     }
 }
 
@@ -133,7 +150,7 @@ impl Current {
             Some(loaded) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(loaded.key))),
         };
         config.alpn_protocols = settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Ok(Current { connector: Arc::new(config).into(), shown })
+        Ok(Current { config: Arc::new(config), shown })
     }
 }
 
