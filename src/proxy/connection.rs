@@ -7,12 +7,13 @@ use super::secure;
 use super::websocket;
 use super::witness::{Manners, Watched};
 use super::{Door, DoorSettings, OnBannedPeer, Proxy, Traits};
+use crate::admission::detection::Stay;
 use crate::admission::{Ban, Client, Verdict};
 use crate::metrics::Outcome;
 use crate::net::linger;
 use crate::net::peer::Peer;
 use crate::net::proxy_header::Announced;
-use crate::net::relay::relay;
+use crate::net::relay::{End, relay};
 use crate::net::stream::Stream;
 use crate::net::tls::{Heard, TlsFacts};
 use crate::net::upstream::Connected;
@@ -25,6 +26,7 @@ use crate::wire::mqtt::session::Session;
 use crate::wire::proxy_protocol::{Tls, Tlvs};
 use compact_str::CompactString;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -103,7 +105,8 @@ struct Said {
     username: Option<CompactString>,
 }
 
-/// A client that was let in, with its broker, which has its CONNECT.
+/// A client that was let in, with its broker, which has its CONNECT. It is boxed: futures hold what they are given, and
+/// hand on, more than once.
 struct Inside {
     client: Stream,
     connected: Connected,
@@ -114,7 +117,7 @@ struct Inside {
 
 impl Connection<'_> {
     /// Lets the client in, or turns it away.
-    async fn enter(&mut self, client: Stream, is_set: bool) -> Option<Inside> {
+    async fn enter(&mut self, client: Stream, is_set: bool) -> Option<Box<Inside>> {
         if !is_set && self.settings.tcp.apply(&client).is_err() {
             self.log_no_connect(&NoConnect::Probe, Outcome::Probe);
             return None;
@@ -147,7 +150,7 @@ impl Connection<'_> {
         said: Said,
         session: Session,
         bytes: &[u8],
-    ) -> Option<Inside> {
+    ) -> Option<Box<Inside>> {
         let Some(group) = self.proxy.routes.load().choose(&self.traits(&said)).cloned() else {
             return self.refuse(client, Refusal::UpstreamUnavailable, &name).await;
         };
@@ -183,7 +186,7 @@ impl Connection<'_> {
             };
             let patience = self.settings.connect_timeout;
             let Err((written, error)) = write_all(&mut connected.stream, bytes, patience).await else {
-                return Some(Inside { client, connected, name, session, entered });
+                return Some(Box::new(Inside { client, connected, name, session, entered }));
             };
             let server = &connected.server;
             warn!(listener = %self.door.name(), %server, written, %error, "broker did not take the CONNECT");
@@ -293,7 +296,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn refuse(&self, client: Stream, refusal: Refusal, name: &Name) -> Option<Inside> {
+    async fn refuse(&self, client: Stream, refusal: Refusal, name: &Name) -> Option<Box<Inside>> {
         self.log_refused(&refusal, Some(name));
         self.note_refused(&refusal, Some(name));
         match self.tell_refused(&refusal, name) {
@@ -305,35 +308,55 @@ impl Connection<'_> {
 
     async fn answer(
         &self,
-        client: Stream,
+        mut client: Stream,
         refusal: &Refusal,
         version: Version,
         max_packet_size: Option<u32>,
     ) {
+        // The CONNACK and the end are one packet.
+        client.hold_back();
         let answers = **self.proxy.answers.load();
         let connack = refusal.connack(version, answers, max_packet_size).map(Refuse::encode);
         linger::close(client, connack.as_deref().unwrap_or_default()).await;
     }
 
     /// Relays until the session ends.
-    async fn stay(&self, inside: Inside) {
-        let Inside { mut client, connected, name, session, entered } = inside;
-        let Connected { stream: mut broker, server, lease, .. } = connected;
-        let server = server.as_str();
-        let counted = (self.door.metrics().session(), self.proxy.metrics.servers.of(server).session());
+    async fn stay(&self, mut inside: Box<Inside>) {
         let began = Instant::now();
-        let mut watched = Watched::new(self, &name, server, &entered, session, &client);
-        let (limits, stop) = (self.settings.limits, &self.proxy.stop);
-        let end = relay(&mut client, &mut broker, &mut watched, limits, stop, entered.kick_signal()).await;
-        let (session, stay) = watched.into_parts();
-        drop((entered, counted, lease));
-        let last_words = self.last_words(&end, &session);
-        self.log_end(&end, &name, server, &session, began.elapsed(), last_words.as_ref());
-        self.tell_ended(&end, &name, server, &session, stay, began.elapsed());
-        if let Some(last_words) = last_words {
-            // Rare and large, as in the relay.
-            Box::pin(last_words.say(client, broker)).await;
+        let (end, stay) = self.relay(&mut inside).await;
+        if let Some(farewell) = self.leave(*inside, &end, stay, began.elapsed()) {
+            farewell.await;
         }
+    }
+
+    async fn relay(&self, inside: &mut Inside) -> (End, Option<Stay>) {
+        let Inside { client, connected, name, session, entered } = inside;
+        let server = connected.server.as_str();
+        let _counted = (self.door.metrics().session(), self.proxy.metrics.servers.of(server).session());
+        let mut watched = Watched::new(self, name, server, entered, session, client);
+        let (limits, stop) = (self.settings.limits, &self.proxy.stop);
+        let end =
+            relay(client, &mut connected.stream, &mut watched, limits, stop, entered.kick_signal()).await;
+        (end, watched.into_stay())
+    }
+
+    /// Tells how the session ended; returns what is still to be said to both sides, where something is.
+    fn leave(
+        &self,
+        inside: Inside,
+        end: &End,
+        stay: Option<Stay>,
+        lasted: Duration,
+    ) -> Option<Pin<Box<impl Future<Output = ()> + Send>>> {
+        let Inside { client, connected, name, session, entered } = inside;
+        let Connected { stream: broker, server, lease, .. } = connected;
+        let server = server.as_str();
+        drop((entered, lease));
+        let last_words = self.last_words(end, &session);
+        self.log_end(end, &name, server, &session, lasted, last_words.as_ref());
+        self.tell_ended(end, &name, server, &session, stay, lasted);
+        // Rare and large, as in the relay.
+        last_words.map(|last_words| Box::pin(last_words.say(client, broker)))
     }
 
     /// The client as those see it who ask who is inside.
@@ -372,4 +395,20 @@ async fn write_all(stream: &mut Stream, bytes: &[u8], deadline: Duration) -> Res
     };
     let outcome = timeout(deadline, writing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     outcome.map_err(|error| (written, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<'a, F: Future>(_: impl Fn(&'a Proxy, &'a Door, Stream, Peer, bool) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A fleet of a million idles in as many of these.
+    #[test]
+    fn a_connection_takes_little_memory() {
+        let (task, inside) = (size(serve), size_of::<Inside>());
+        assert!(task <= 1_100 && inside <= 384, "{task} and {inside} bytes");
+    }
 }

@@ -225,7 +225,7 @@ pub(super) struct Watched<'a> {
     name: &'a Name,
     server: &'a str,
     entered: &'a Entered,
-    session: session::Session,
+    session: &'a mut session::Session,
     stay: Option<Stay>,
     has_connack: bool,
     is_plain: bool,
@@ -237,15 +237,15 @@ impl<'a> Watched<'a> {
         name: &'a Name,
         server: &'a str,
         entered: &'a Entered,
-        session: session::Session,
+        session: &'a mut session::Session,
         client: &Stream,
     ) -> Watched<'a> {
         let is_plain = matches!(client, Stream::Tcp(_) | Stream::Unix(_));
         Watched { connection, name, server, entered, session, stay: None, has_connack: false, is_plain }
     }
 
-    pub(super) fn into_parts(self) -> (session::Session, Option<Stay>) {
-        (self.session, self.stay)
+    pub(super) fn into_stay(self) -> Option<Stay> {
+        self.stay
     }
 
     fn metrics(&self) -> &ListenerMetrics {
@@ -309,7 +309,7 @@ impl Watch for Watched<'_> {
     }
 
     fn session(&self) -> &session::Session {
-        &self.session
+        self.session
     }
 
     fn parting(&self, cause: &relay::Cause) -> relay::Parting {
