@@ -105,6 +105,12 @@ async fn accept(listener: std::net::TcpListener, acceptor: Option<TlsAcceptor>) 
     }
 }
 
+/// Writes, and has TLS hold nothing back.
+pub(crate) async fn say(stream: &mut (impl AsyncWrite + Unpin + ?Sized), words: &[u8]) -> io::Result<()> {
+    stream.write_all(words).await?;
+    stream.flush().await
+}
+
 async fn encrypted(acceptor: &TlsAcceptor, client: TcpStream) -> io::Result<()> {
     serve(Box::new(acceptor.accept(client).await?)).await
 }
@@ -123,7 +129,7 @@ async fn serve(mut client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()
         return Ok(());
     }
     let is_5 = packet[8] == 5;
-    client.write_all(if is_5 { b"\x20\x03\0\0\0" } else { b"\x20\x02\0\0" }).await?;
+    say(&mut client, if is_5 { b"\x20\x03\0\0\0" } else { b"\x20\x02\0\0" }).await?;
     match packet[if is_5 { 15 } else { 14 }] {
         b's' => sink(client, SMALL).await,
         b'S' => sink(client, LARGE).await,
@@ -139,7 +145,7 @@ async fn echo(mut client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()>
     loop {
         match client.read(&mut buffer).await? {
             0 => return Ok(()),
-            count => client.write_all(&buffer[..count]).await?,
+            count => say(&mut client, &buffer[..count]).await?,
         }
     }
 }
@@ -156,7 +162,7 @@ async fn sink(mut client: impl AsyncRead + AsyncWrite + Unpin, payload: usize) -
         }
         missing -= count;
         if missing == 0 {
-            client.write_all(PINGRESP).await?;
+            say(&mut client, PINGRESP).await?;
             missing = size;
         }
     }

@@ -1,6 +1,6 @@
 //! One client: how it connects, and what it says of itself.
 
-use super::broker::Wish;
+use super::broker::{Wish, say};
 use super::site::Certificate;
 use std::io;
 use std::net::SocketAddr;
@@ -108,7 +108,7 @@ impl Clients {
                 Stream::Tls(Box::new(tls))
             }
         };
-        stream.io().write_all(connect).await?;
+        say(stream.io(), connect).await?;
         let mut answer = [0; 5];
         let answer = &mut answer[..connack.len()];
         stream.io().read_exact(answer).await?;

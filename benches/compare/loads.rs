@@ -1,6 +1,6 @@
 //! What clients do to a proxy, or to the broker itself, and what they see of it.
 
-use super::broker::{PINGREQ, PINGRESP, Wish, portion, publish};
+use super::broker::{PINGREQ, PINGRESP, Wish, portion, publish, say};
 use super::client::{ACCEPTED, BANNED, Clients, Stream, Way, connect_packet, name};
 use super::site::{self, banned_name};
 use std::io;
@@ -271,7 +271,7 @@ async fn round_trips(mut client: Stream, payload: usize, until: Instant, pace: O
         let began = Instant::now();
         let io = client.io();
         let trip = async {
-            io.write_all(&packet).await?;
+            say(io, &packet).await?;
             io.read_exact(&mut answer).await
         };
         match patiently(trip).await {
@@ -356,7 +356,7 @@ async fn down(mut client: Stream, payload: usize, until: Instant) -> Done {
     while Instant::now() < until {
         let io = client.io();
         let receiving = async {
-            io.write_all(PINGREQ).await?;
+            say(io, PINGREQ).await?;
             let mut missing = size;
             while missing > 0 {
                 let room = missing.min(buffer.len());
