@@ -193,8 +193,10 @@ impl Churn {
 impl ByNetwork {
     /// The networks of this address that count.
     pub(super) fn prefixes(&self, peer: IpAddr) -> [Option<u8>; 2] {
-        let prefixes = if peer.is_ipv4() { [self.ipv4_prefix, None] } else { self.ipv6_prefixes };
-        let width = if peer.is_ipv4() { 32 } else { 128 };
-        prefixes.map(|prefix| Some(prefix?.min(width)))
+        if peer.is_ipv4() {
+            return [self.ipv4_prefix.map(|prefix| prefix.min(32)), None];
+        }
+        let [wide, narrow] = self.ipv6_prefixes;
+        [wide.map(|prefix| prefix.min(128)), narrow.map(|prefix| prefix.min(128))]
     }
 }

@@ -124,6 +124,9 @@ impl Detection {
     /// Counts the ends that no common cause has explained by now.
     pub(super) fn clear_doubts(&self, now: Now) -> Vec<Finding> {
         let mut findings = Vec::new();
+        if self.first_doubt.load(Ordering::Relaxed) > now.moment.as_micros() {
+            return findings;
+        }
         let mut hand = self.known.hand();
         while self.first_doubt.load(Ordering::Relaxed) <= now.moment.as_micros() {
             let mut doubts = self.doubts();

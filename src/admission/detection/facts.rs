@@ -30,24 +30,23 @@ pub(super) struct Names {
 /// The prefix lengths of the networks that count.
 type Prefixes = [Option<u8>; 2];
 
+fn prefixes(policy: &ZonePolicy, addr: IpAddr) -> Prefixes {
+    policy.by_network.as_ref().map_or([None; 2], |by| by.prefixes(addr))
+}
+
 impl Names {
     /// `client_id` is [`Names::client_id_of`].
     pub(super) fn of(secret: &Secret, policy: &ZonePolicy, client: &Client<'_>, client_id: u64) -> Names {
-        let at = |addr: IpAddr| {
-            let site = secret.site(addr);
-            let peer = secret.peer(site, addr);
-            (peer, if addr.is_ipv4() { peer } else { secret.network(site, addr, 64) })
+        let username = client.username().map_or(0, |name| secret.name(Kind::Username, name));
+        let Some(addr) = client.peer() else {
+            let nowhere = secret.nowhere();
+            return Names { peer: nowhere, source: nowhere, client_id, username, ..Names::default() };
         };
-        let (peer, source) = client.peer().map_or_else(|| (secret.nowhere(), secret.nowhere()), at);
-        let names = Names {
-            peer,
-            source,
-            networks: [0; 2],
-            prefixes: [None; 2],
-            client_id,
-            username: client.username().map_or(0, |name| secret.name(Kind::Username, name)),
-        };
-        names.under(secret, policy, client.peer())
+        let site = secret.site(addr);
+        let peer = secret.peer(site, addr);
+        let source = if addr.is_ipv4() { peer } else { secret.network(site, addr, 64) };
+        let names = Names { peer, source, client_id, username, ..Names::default() };
+        names.in_networks(secret, site, addr, prefixes(policy, addr))
     }
 
     /// The key of the client identifier by which the broker knows a client; 0 when it has none.
@@ -58,18 +57,23 @@ impl Names {
     /// With the networks that count under this policy. Whoever has no address is in none.
     fn under(self, secret: &Secret, policy: &ZonePolicy, addr: Option<IpAddr>) -> Names {
         let Some(addr) = addr else { return self };
-        let prefixes = policy.by_network.as_ref().map_or([None; 2], |by| by.prefixes(addr));
-        if prefixes == self.prefixes { self } else { self.in_networks(secret, addr, prefixes) }
+        let prefixes = prefixes(policy, addr);
+        if prefixes == self.prefixes {
+            self
+        } else {
+            self.in_networks(secret, secret.site(addr), addr, prefixes)
+        }
     }
 
-    fn in_networks(self, secret: &Secret, addr: IpAddr, prefixes: Prefixes) -> Names {
-        let site = secret.site(addr);
+    fn in_networks(self, secret: &Secret, site: u64, addr: IpAddr, prefixes: Prefixes) -> Names {
         let network = |prefix: Option<u8>| match prefix {
             None => 0,
             Some(64) if addr.is_ipv6() => self.source,
             Some(prefix) => secret.network(site, addr, prefix),
         };
-        Names { networks: prefixes.map(network), prefixes, ..self }
+        // Not by `map`, which calls for each of both.
+        let [first, second] = prefixes;
+        Names { networks: [network(first), network(second)], prefixes, ..self }
     }
 
     /// Where in the tables it is at home.
