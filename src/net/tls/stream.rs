@@ -329,10 +329,10 @@ impl<E: End> TlsStream<E> {
 
     /// Encrypts `bytes` to where there is room for them, and says how much that is.
     fn encrypt(&mut self, bytes: &[u8], room: &mut [u8]) -> io::Result<usize> {
-        let mut written = 0;
         if self.peer == Peer::HasErred {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        let mut written = 0;
         loop {
             // rustls remembers where in these a message has begun.
             let UnbufferedStatus { discard, state } = self.end.process(&mut self.unread);
@@ -361,7 +361,7 @@ impl<E: End> TlsStream<E> {
                     return Err(broken(error));
                 }
             };
-            drop(self.unread.drain(..discard));
+            self.forget(discard);
             if is_done {
                 return Ok(written);
             }
@@ -379,7 +379,14 @@ impl<E: End> TlsStream<E> {
             let written = traffic.queue_close_notify(&mut room).unwrap_or(0);
             self.unsent.extend_from_slice(room.get(..written).unwrap_or_default());
         }
-        drop(self.unread.drain(..discard));
+        self.forget(discard);
+    }
+
+    /// rustls is done with so many of the bytes that are kept for it.
+    fn forget(&mut self, discard: usize) {
+        if discard > 0 {
+            self.unread = self.unread.get(discard..).unwrap_or_default().to_vec();
+        }
     }
 }
 
