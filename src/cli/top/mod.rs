@@ -15,7 +15,7 @@ use crate::telemetry::Chain;
 use clap::Args;
 use screen::{Size, View};
 use serde_json::Value;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 use terminal::{Asked, Terminal};
@@ -95,11 +95,13 @@ fn watch(runtime: &Runtime, caller: &Caller, interval: Duration) -> Outcome {
                 refused: &now.refused,
                 trouble: trouble.as_deref(),
             };
-            terminal.show(&view)?;
-            match terminal.wait(runtime, due)? {
-                Asked::End => return Ok(ExitCode::SUCCESS),
-                Asked::Redraw => {}
-                Asked::Nothing => break,
+            match terminal.show(&view).and_then(|()| terminal.wait(runtime, due)) {
+                Ok(Asked::End) => return Ok(ExitCode::SUCCESS),
+                Ok(Asked::Redraw) => {}
+                Ok(Asked::Nothing) => break,
+                // Whose terminal has gone has seen enough, be it before the signal says so.
+                Err(_) if !io::stdout().is_terminal() => return Ok(ExitCode::SUCCESS),
+                Err(error) => return Err(error.into()),
             }
         }
         match runtime.block_on(ask(caller)) {
