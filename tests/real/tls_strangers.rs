@@ -249,7 +249,11 @@ fn nobody_negotiates_anew_or_sends_data_early() {
         assert!(told.contains("Secure Renegotiation IS supported"), "{told}");
         drop(pki.handshake(dial(proxy.addr)).expect("it serves"));
     }
-    let told = talk(&pki, proxy.addr, &["-tls1_3"], b"", "Max Early Data");
+    // What it may send early stands in its ticket, and that comes with the answer to its CONNECT.
+    let ban = "[[ban]]\nas = \"clientid\"\nwho = \"c\"";
+    let proxy = Proxy::start(&config(broker.addr(), &pki.listener(""), ban));
+    let connect = b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01c";
+    let told = talk(&pki, proxy.addr, &["-tls1_3"], connect, "Max Early Data");
     assert!(told.contains("Max Early Data: 0"), "{told}");
     broker.assert_untouched();
 }
