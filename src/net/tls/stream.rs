@@ -66,22 +66,12 @@ pub struct TlsStream<E> {
     plain: BytesMut,
     /// What was encrypted and is not sent yet.
     unsent: BytesMut,
-    sending: Sending,
+    /// What is written waits for a flush or the end, or for so much that it is worth a call.
+    holds_back: bool,
     peer: Peer,
     has_said_close: bool,
     /// What went wrong after something came that is read first.
     failure: Option<io::Error>,
-}
-
-/// When what was encrypted is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    /// At once.
-    Free,
-    /// When the socket takes something again: it did not take all that it was given.
-    Blocked,
-    /// With a flush, at the end, or when it is so much that it is worth a call.
-    HeldBack,
 }
 
 /// What is to be expected of the other side.
@@ -116,7 +106,7 @@ impl<E: End> TlsStream<E> {
             unread,
             plain: BytesMut::new(),
             unsent: BytesMut::new(),
-            sending: Sending::Free,
+            holds_back: false,
             peer: Peer::Speaks,
             has_said_close: false,
             failure: None,
@@ -140,7 +130,7 @@ impl<E: End> TlsStream<E> {
 
     /// From now on, what is written waits for a flush or the end, so that it goes in one piece.
     pub fn hold_back(&mut self) {
-        self.sending = Sending::HeldBack;
+        self.holds_back = true;
     }
 
     /// Goes on with the handshake as far as that is possible with what came.
@@ -276,29 +266,14 @@ impl<E: End> TlsStream<E> {
     /// Sends all that was encrypted.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
-            let sent = match Pin::new(&mut self.inner).poll_write(cx, &self.unsent) {
-                Poll::Ready(sent) => sent?,
-                Poll::Pending => {
-                    self.block();
-                    return Poll::Pending;
-                }
-            };
+            let sent = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.unsent))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.unsent.advance(sent);
         }
         self.unsent = BytesMut::new();
-        if self.sending == Sending::Blocked {
-            self.sending = Sending::Free;
-        }
         Poll::Ready(Ok(()))
-    }
-
-    fn block(&mut self) {
-        if self.sending == Sending::Free {
-            self.sending = Sending::Blocked;
-        }
     }
 
     /// Encrypts, and sends what the socket takes.
@@ -309,7 +284,7 @@ impl<E: End> TlsStream<E> {
             held.copy_from_slice(&before);
             let encrypted = self.encrypt(bytes, rest)?;
             let all = space.get(..before.len() + encrypted).unwrap_or_default();
-            let sent = if self.sending == Sending::HeldBack {
+            let sent = if self.holds_back {
                 0
             } else {
                 match Pin::new(&mut self.inner).poll_write(cx, all) {
@@ -318,11 +293,7 @@ impl<E: End> TlsStream<E> {
                     Poll::Pending => 0,
                 }
             };
-            let unsent = all.get(sent..).unwrap_or_default();
-            self.unsent = BytesMut::from(unsent);
-            if !unsent.is_empty() {
-                self.block();
-            }
+            self.unsent = BytesMut::from(all.get(sent..).unwrap_or_default());
             Poll::Ready(Ok(()))
         })
     }
@@ -460,7 +431,7 @@ impl<E: End> AsyncWrite for TlsStream<E> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        if this.sending == Sending::Blocked || this.unsent.len() > MAX_HELD {
+        if this.unsent.len() > MAX_HELD {
             ready!(this.poll_send(cx))?;
         }
         let bytes = bytes.get(..MAX_WRITE).unwrap_or(bytes);
